@@ -1,0 +1,1 @@
+"""The engine: a process that watches `.mo/`, runs agents, gates and merges."""

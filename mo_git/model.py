@@ -1,0 +1,174 @@
+"""The words of mo as frozen data: tasks, plans, goals, facts and the states derived from facts.
+
+No I/O and no clock here.  Times are seconds since the epoch (UTC, float); money is US dollars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+RESERVED_TASK_IDS = frozenset({"integration"})
+
+
+class Phase(StrEnum):
+    """What an agent is started for; routing keys."""
+
+    DECOMPOSE = "decompose"
+    EXECUTE = "execute"
+    REVIEW = "review"
+    DISCOVER = "discover"
+    SIMPLE = "simple"
+    RESOLVE = "resolve"
+    VERIFY = "verify"
+
+
+class GoalState(StrEnum):
+    QUEUED = "queued"
+    PLANNING = "planning"
+    AWAITING_APPROVAL = "awaiting_approval"
+    RUNNING = "running"
+    LANDING = "landing"
+    DONE = "done"
+    FAILED = "failed"
+    HALTED = "halted"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    OVER_BUDGET = "over_budget"
+
+
+ENDED_GOAL = frozenset(
+    {GoalState.DONE, GoalState.FAILED, GoalState.HALTED, GoalState.CANCELLED, GoalState.OVER_BUDGET}
+)
+
+
+class TaskState(StrEnum):
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    WAITING = "waiting"
+    CHECKING = "checking"
+    REVIEWING = "reviewing"
+    CANDIDATE = "candidate"
+    GATING = "gating"
+    LANDED = "landed"
+    UNCHANGED = "unchanged"
+    CONFLICT = "conflict"
+    RESOLVING = "resolving"
+    FAILED = "failed"
+    EJECTED = "ejected"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    TAKEN = "taken"
+    AWAITING_PERSON = "awaiting_person"
+
+
+class FailureClass(StrEnum):
+    """Why an attempt, a candidate or a gate did not go on; `classify` holds what follows."""
+
+    RATE_LIMIT = "rate_limit"
+    USAGE_LIMIT = "usage_limit"
+    OVERLOADED = "overloaded"
+    NETWORK = "network"
+    PROVIDER_DOWN = "provider_down"
+    CONTEXT_OVERFLOW = "context_overflow"
+    AUTH = "auth"
+    NO_CREDIT = "no_credit"
+    BAD_MODEL = "bad_model"
+    BAD_CONFIG = "bad_config"
+    TIMEOUT = "timeout"
+    IDLE = "idle"
+    CRASH = "crash"
+    NO_CHANGE = "no_change"
+    SCOPE = "scope"
+    SECRETS = "secrets"
+    ISOLATION_BREACH = "isolation_breach"
+    INVALID_OUTPUT = "invalid_output"
+    CHECK_FAILED = "check_failed"
+    REVIEW_REJECTED = "review_rejected"
+    GATE_RED = "gate_red"
+    CONFLICT = "conflict"
+    SETUP_FAILED = "setup_failed"
+    BUDGET = "budget"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+# A command as a person writes it: a string is run by `sh -c`, a tuple is an argv.
+Command = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task of a plan, as written (DAG fields of the plan file, see docs/plans.md)."""
+
+    id: str
+    title: str = ""
+    prompt: str = ""
+    run: tuple[str, ...] | None = None
+    depends_on: tuple[str, ...] = ()
+    writes: tuple[str, ...] | None = None
+    scope: str = "warn"  # warn | enforce | off
+    check: Command | None = None
+    no_change: str = ""  # ok | fail | "" = by kind of task
+    complexity: str = "moderate"  # simple | moderate | complex
+    group: str = ""
+    when: tuple[str, ...] | None = None
+    provider: str = "auto"
+    model: str = ""
+    timeout: float | None = None  # seconds
+    max_attempts: int | None = None
+    priority: int = 0
+
+    @property
+    def unchanged_is_fine(self) -> bool:
+        """Whether an empty diff is a good ending for this task."""
+        if self.no_change:
+            return self.no_change == "ok"
+        return self.run is not None or self.check is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A validated DAG of tasks; `tasks` keeps the order of the file."""
+
+    goal: str
+    tasks: tuple[TaskSpec, ...]
+    check: Command | None = None
+    groups: Mapping[str, int] = field(default_factory=dict)
+    error_policy: str = "skip_dependents"  # skip_dependents | fail_fast
+
+    def task(self, task_id: str) -> TaskSpec:
+        return next(task for task in self.tasks if task.id == task_id)
+
+
+@dataclass(frozen=True, slots=True)
+class GoalSpec:
+    """What a person queued: immutable once recorded."""
+
+    id: str
+    title: str
+    plan: Plan
+    created_at: float
+    base: str  # full commit id that `mo do` pinned
+    target: str = ""  # branch name without refs/heads/; empty: none (detached HEAD)
+    deliver: str = "branch"  # branch | merge
+    gate: str | None = None  # overrides gate.command for this goal
+    parallel: int | None = None  # -j
+    depends_on: str = ""  # goal id that has to be done first
+    environment: Mapping[str, str] = field(default_factory=dict)  # PATH and VIRTUAL_ENV of the caller
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One recorded event.  `attempt` is 0 where no attempt is meant; `seq` orders all facts."""
+
+    seq: int
+    at: float
+    goal: str
+    task: str
+    attempt: int
+    kind: str
+    data: Mapping[str, Any]

@@ -1,0 +1,430 @@
+"""The only place that starts programs, and the only one that ends them.
+
+`run` is for short commands (git).  `start` is for agents, gates and set-up: a session of its own, output
+captured up to a limit, ended as a whole tree.  A child that fails is a result, not an exception.
+
+Identity across restarts is (pid, start time, boot id): a bare pid is never signalled.  Every long child
+carries MO_ATTEMPT=<token> in its environment, so that descendants which left its session are found too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mo_git.errors import MoError
+
+MARKER = "MO_ATTEMPT"
+GRACE_SECONDS = 5.0
+LOG_LIMIT = 32 * 1024 * 1024
+TAIL_LIMIT = 256 * 1024
+_LINUX = sys.platform == "linux"
+
+# Children that somebody waits for.  As a subreaper this process also gets orphans of its descendants, and
+# must collect those without ever taking the exit status of a child that `run` or a `Child` waits for.
+_waited: set[int] = set()
+_spawning = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished short command."""
+
+    argv: tuple[str, ...]
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8", "surrogateescape")
+
+    @property
+    def error_text(self) -> str:
+        return self.err.decode("utf-8", "replace").strip()
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    timeout: float | None = None,
+) -> Completed:
+    """Run a short command to its end; a missing program is a MoError, a failing one a result.
+
+    A timeout ends the command and is reported as exit code 124 (the convention of coreutils' timeout).
+    """
+    try:
+        popen = _popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not Path(cwd).is_dir():
+            raise MoError(f"cannot run {argv[0]}: the directory {cwd} does not exist") from None
+        message = f"cannot run {argv[0]}: {error.strerror}"
+        raise MoError(message, f"install {argv[0]} or put it on PATH") from None
+    try:
+        out, err = popen.communicate(stdin, timeout)
+        code = popen.returncode
+    except subprocess.TimeoutExpired:
+        popen.kill()
+        out, err = popen.communicate()
+        code = 124
+    finally:
+        _waited.discard(popen.pid)
+    return Completed(tuple(argv), code, out, err)
+
+
+def _popen(argv: Sequence[str], *, env: Mapping[str, str] | None, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a child and enter it as waited for, in one step as seen by `reap`."""
+    with _spawning:
+        popen = subprocess.Popen(list(argv), env=dict(env) if env is not None else None, **options)
+        _waited.add(popen.pid)
+    return popen
+
+
+def without_git_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without GIT_*: hooks of linked worktrees export GIT_DIR, which would redirect us."""
+    return {key: value for key, value in environ.items() if not key.startswith("GIT_")}
+
+
+# -- identity -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process that can be recognised later: pid, start time (clock ticks, or seconds), boot id."""
+
+    pid: int
+    start: str
+    boot: str
+
+
+@cache
+def boot_id() -> str:
+    """An id of this boot of the machine; empty where the platform has none to read cheaply."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of a live process, or None."""
+    if _LINUX:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        except OSError:
+            return None
+        fields = stat[stat.rindex(")") + 2 :].split()  # field 22 (start time) of proc(5), 3rd field first
+        return None if fields[0] in "ZX" else Identity(pid, fields[19], boot_id())
+    import psutil
+
+    try:
+        return Identity(pid, str(psutil.Process(pid).create_time()), boot_id())
+    except psutil.Error:
+        return None
+
+
+def is_alive(identity: Identity) -> bool:
+    return identify(identity.pid) == identity
+
+
+def become_subreaper() -> None:
+    """Adopt orphaned descendants (Linux, PR_SET_CHILD_SUBREAPER of prctl(2)), so that none escapes."""
+    if _LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+
+
+def _marked(pid: int, needles: Sequence[bytes]) -> bool:
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(needle in environ for needle in needles)
+
+
+def survivors(tokens: Iterable[str]) -> list[int]:
+    """Pids of live processes that carry one of these tokens in their environment."""
+    needles = [f"{MARKER}={token}".encode() for token in tokens]
+    if not needles:
+        return []
+    if _LINUX:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+        return [pid for pid in pids if pid != os.getpid() and _marked(pid, needles) and identify(pid)]
+    import psutil
+
+    wanted = {needle.decode() for needle in needles}
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(f"{key}={value}" in wanted for key, value in process.environ().items()):
+                found.append(process.pid)
+    return found
+
+
+def own_children() -> list[int]:
+    """Direct children of this process, adopted ones included."""
+    if not _LINUX:
+        import psutil
+
+        return [child.pid for child in psutil.Process().children()]
+    pids: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            pids += [int(pid) for pid in (task / "children").read_text().split()]
+    return pids
+
+
+def kill_marked(tokens: Sequence[str], deadline: float = 2.0) -> int:
+    """kill -9 everything that carries one of the tokens, until nothing is left; returns how many."""
+    killed: set[int] = set()
+    limit = time.monotonic() + deadline
+    while (pids := survivors(tokens)) and time.monotonic() < limit:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        reap(pids)
+        time.sleep(0.01)
+    return len(killed)
+
+
+def reap(pids: Iterable[int]) -> None:
+    """Collect zombies among adopted children; never a child that somebody here waits for."""
+    with _spawning:
+        for pid in pids:
+            if pid not in _waited:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
+
+# -- long-running children ----------------------------------------------------------------------------
+
+
+class Sink:
+    """One output stream of a child: written to a file up to a limit, the last part kept in memory.
+
+    A child may print without end; the file keeps the first `limit` bytes and, on closing, the tail.
+    """
+
+    def __init__(
+        self, path: Path, limit: int = LOG_LIMIT, on_bytes: Callable[[bytes], None] | None = None
+    ) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.total = 0
+        self._limit = limit
+        self._on_bytes = on_bytes
+        self._file = path.open("ab", buffering=0)
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self._reader: int | None = None
+        self._closed = asyncio.Event()
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Make the pipe, watch its reading end, return its writing end for the child."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        self._reader = reader
+        loop.add_reader(reader, self._readable, loop)
+        return writer
+
+    def _readable(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert self._reader is not None
+        try:
+            chunk = os.read(self._reader, 65536)
+        except BlockingIOError:
+            return
+        if chunk:
+            self.feed(chunk)
+        else:
+            self._detach(loop)
+
+    def feed(self, chunk: bytes) -> None:
+        room = self._limit - self.total
+        self.total += len(chunk)
+        if room > 0:
+            with contextlib.suppress(OSError):  # a full disk must not end the child or the daemon
+                self._file.write(chunk[:room])
+        if len(chunk) > room:
+            self._keep_tail(chunk[max(room, 0) :])
+        if self._on_bytes:
+            self._on_bytes(chunk)
+
+    def _keep_tail(self, chunk: bytes) -> None:
+        self._tail.append(chunk)
+        self._tail_size += len(chunk)
+        while self._tail_size - len(self._tail[0]) > TAIL_LIMIT:
+            self._tail_size -= len(self._tail.popleft())
+
+    def _detach(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._reader is not None:
+            loop.remove_reader(self._reader)
+            os.close(self._reader)
+            self._reader = None
+        self._closed.set()
+
+    async def drained(self, deadline: float) -> None:
+        """Wait for the end of the stream; a surviving grandchild may hold it open, hence the deadline."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), deadline)
+        self._detach(asyncio.get_running_loop())
+        if self._tail:
+            left_out = self.total - self._limit - self._tail_size
+            with contextlib.suppress(OSError):
+                self._file.write(f"\n[... {left_out} bytes left out ...]\n".encode())
+                self._file.write(b"".join(self._tail))
+        self._file.close()
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a child ended: exit code (negative: the signal), or None where its deadline ended it."""
+
+    code: int
+    timed_out: bool
+    seconds: float
+
+
+class Child:
+    """A started program in a session of its own."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], token: str, sinks: Sequence[Sink]) -> None:
+        self._popen = popen
+        self._sinks = sinks
+        self._started = time.monotonic()
+        self.token = token
+        self.pid = popen.pid
+        self.identity = identify(popen.pid) or Identity(popen.pid, "", boot_id())
+
+    async def wait(self, timeout: float | None = None) -> Ending:
+        """Wait for the end; past `timeout` seconds, or when cancelled, end the whole tree.
+
+        No process of the child lives when this returns, and its output has been written.
+        """
+        timed_out = False
+        try:
+            await asyncio.wait_for(self._exited(), timeout)
+        except TimeoutError:
+            timed_out = True
+            await self.end()
+        except asyncio.CancelledError:
+            await asyncio.shield(self.end())
+            raise
+        else:
+            self._kill_rest()
+        for sink in self._sinks:
+            await sink.drained(1.0)
+        _waited.discard(self.pid)
+        return Ending(self._popen.returncode, timed_out, time.monotonic() - self._started)
+
+    async def _exited(self) -> None:
+        if not hasattr(os, "pidfd_open"):
+            while self._popen.poll() is None:
+                await asyncio.sleep(0.02)
+            return
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+        fd = os.pidfd_open(self.pid)
+        loop.add_reader(fd, done.set)
+        try:
+            if self._popen.poll() is None:
+                await done.wait()
+                self._popen.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
+    async def end(self, grace: float = GRACE_SECONDS) -> None:
+        """SIGTERM to the session's group, then after `grace` seconds kill -9 of everything left."""
+        self._signal_group(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._exited(), grace)
+        self._kill_rest()
+        await self._exited()
+
+    def _signal_group(self, number: signal.Signals) -> bool:
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def _kill_rest(self) -> None:
+        """Kill what the leader left behind: its group, and marked processes that fled from it."""
+        if self._popen.returncode is None or self._signal_group(signal.SIGKILL):
+            self._signal_group(signal.SIGKILL)
+        fled = [pid for pid in own_children() if pid not in _waited]
+        if any(_marked(pid, [f"{MARKER}={self.token}".encode()]) for pid in fled) or not _LINUX:
+            kill_marked([self.token])
+        reap(fled)
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    token: str,
+    stdout: Sink,
+    stderr: Sink | None = None,
+) -> Child:
+    """Start a program from the event loop's thread (PDEATHSIG follows the thread, prctl(2)).
+
+    `env` is the whole environment; MO_ATTEMPT=token is added.  stdin is closed.  Without `stderr` both
+    streams share `stdout`.  Raises OSError where the program cannot be started.
+    """
+    loop = asyncio.get_running_loop()
+    out = stdout.attach(loop)
+    err = stderr.attach(loop) if stderr else out
+    try:
+        popen = _popen(
+            argv,
+            cwd=cwd,
+            env={**env, MARKER: token},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+    finally:
+        for fd in {out, err}:
+            os.close(fd)
+    return Child(popen, token, [stdout] + ([stderr] if stderr else []))
+
+
+def start_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
+    """Start a background process that outlives this one (the daemon); returns its pid."""
+    with log.open("ab") as sink:
+        popen = subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    popen.returncode = 0  # not ours to wait for: silences the warning of Popen.__del__
+    return popen.pid

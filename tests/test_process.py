@@ -1,0 +1,112 @@
+"""Programs are started with a marker and ended as whole trees."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mo_git import process
+from mo_git.errors import MoError
+
+ENV = {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    yield
+    assert process.survivors(["t1"]) == []
+    process.reap(process.own_children())
+
+
+def ended(
+    script: str, cwd: Path, timeout: float | None = 20, limit: int = process.LOG_LIMIT
+) -> process.Ending:
+    async def go() -> process.Ending:
+        process.become_subreaper()
+        sink = process.Sink(cwd / "log", limit)
+        return await process.start(["sh", "-c", script], cwd=cwd, env=ENV, token="t1", stdout=sink).wait(
+            timeout
+        )
+
+    return asyncio.run(go())
+
+
+def test_a_failing_child_is_a_result(tmp_path: Path) -> None:
+    ending = ended("echo out; echo err >&2; exit 3", tmp_path)
+    assert (ending.code, ending.timed_out) == (3, False)
+    assert (tmp_path / "log").read_text() == "out\nerr\n"
+
+
+def test_what_the_leader_leaves_behind_is_killed(tmp_path: Path) -> None:
+    ending = ended("sleep 60 & setsid sleep 60 & (setsid sh -c 'sleep 60' &) ; exit 0", tmp_path)
+    assert ending.code == 0
+    assert process.survivors(["t1"]) == []
+
+
+def test_a_deadline_ends_a_tree_that_ignores_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(process.Child.end, "__defaults__", (0.1,))
+    ending = ended("trap '' TERM; sleep 60 & sleep 60; sleep 60", tmp_path, timeout=0.2)
+    assert ending.timed_out
+
+
+def test_sigterm_gives_a_child_time_to_finish(tmp_path: Path) -> None:
+    ending = ended("trap 'echo bye; exit 0' TERM; sleep 60 & wait", tmp_path, timeout=0.2)
+    assert ending.timed_out
+    assert (tmp_path / "log").read_text() == "bye\n"
+
+
+def test_endless_output_keeps_head_and_tail(tmp_path: Path) -> None:
+    ended("printf aaaa; head -c 1000000 /dev/zero | tr '\\0' b; printf END", tmp_path, limit=100)
+    text = (tmp_path / "log").read_text()
+    assert text.startswith("aaaab")
+    assert text.endswith("END")
+    assert "bytes left out" in text
+    assert len(text) < 400_000
+
+
+def test_run_reports_code_output_and_timeout(tmp_path: Path) -> None:
+    done = process.run(["sh", "-c", "cat; echo no >&2; exit 4"], cwd=tmp_path, stdin=b"in")
+    assert (done.code, done.out, done.error_text) == (4, b"in", "no")
+    assert process.run(["sleep", "60"], timeout=0.1).code == 124
+
+
+def test_a_missing_program_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(MoError, match="no-such-program") as caught:
+        process.run(["no-such-program"])
+    assert "install no-such-program" in caught.value.hint
+
+
+def test_identity_tells_a_reused_pid_apart() -> None:
+    mine = process.identify(os.getpid())
+    assert mine is not None
+    assert process.is_alive(mine)
+    assert not process.is_alive(process.Identity(mine.pid, "1", mine.boot))
+    assert process.identify(2**22 + 5) is None
+
+
+def test_git_variables_do_not_leak() -> None:
+    assert process.without_git_variables({"GIT_DIR": "x", "PATH": "p", "GITHUB_ACTIONS": "1"}) == {
+        "PATH": "p",
+        "GITHUB_ACTIONS": "1",
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="subreaper exists on Linux only")
+def test_reap_never_takes_the_status_of_a_waited_child(tmp_path: Path) -> None:
+    async def go() -> list[int]:
+        process.become_subreaper()
+        codes = []
+        for number in range(20):
+            sink = process.Sink(tmp_path / f"log{number}")
+            child = process.start(["sh", "-c", "exit 7"], cwd=tmp_path, env=ENV, token="t1", stdout=sink)
+            process.reap(process.own_children())
+            codes.append((await child.wait(5)).code)
+        return codes
+
+    assert asyncio.run(go()) == [7] * 20
