@@ -172,3 +172,41 @@ class Fact:
     attempt: int
     kind: str
     data: Mapping[str, Any]
+
+
+class Kind(StrEnum):
+    """What a fact says.  The first group is about one task, the second about a goal."""
+
+    ATTEMPT_STARTED = "attempt_started"  # base, branch, worktree, token
+    AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out
+    ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
+    CANDIDATE = "candidate"  # commit, tree, paths, seconds
+    UNCHANGED = "unchanged"  # commit
+    RETRY_SCHEDULED = "retry_scheduled"  # not_before, why
+    GATE_STARTED = "gate_started"  # commit, head
+    GATE_DROPPED = "gate_dropped"  # why
+    LANDED = "landed"  # commit, tree
+    CONFLICT = "conflict"  # with, paths
+    EJECTED = "ejected"  # why, evidence
+    FAILED = "failed"  # class, reason
+    SKIPPED = "skipped"  # reason, satisfies
+    TASK_CANCELLED = "task_cancelled"  # reason
+    HELD = "held"  # reason: waits for a person
+    RETRIED = "retried"  # hint
+
+    GOAL_CREATED = "goal_created"
+    GOAL_STARTED = "goal_started"  # base
+    GATE_PROVED = "gate_proved"  # commit, failing, weak, reason
+    GATE_RUN = "gate_run"  # the document of a gate run
+    LANDING_INTENT = "landing_intent"  # commit, tree, head, tasks, purpose
+    LANDING_DROPPED = "landing_dropped"  # commit
+    LANDING = "landing"  # seq, commit, tree, tasks, purpose
+    SETUP_FAILED = "setup_failed"  # reason
+    GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason
+    GOAL_PAUSED = "goal_paused"
+    GOAL_RESUMED = "goal_resumed"
+    CANCEL_REQUESTED = "cancel_requested"  # reason
+    GOAL_ENDED = "goal_ended"  # state, reason
+    GOAL_REOPENED = "goal_reopened"  # why
+    OPERATION_REQUESTED = "operation_requested"  # request, operation, arguments
+    OPERATION_ENDED = "operation_ended"  # request, ok, message, hint, code

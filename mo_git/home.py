@@ -1,0 +1,199 @@
+"""The `.mo/` directory: the files that the command line, the daemon and other readers share.
+
+Requests are files in `inbox/`, written under a temporary name and renamed in, read in the order of their
+names.  `status.json` is replaced atomically.  Nothing here needs the daemon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mo_git.errors import Exit, MoError
+
+DIRECTORY = ".mo"
+UNFINISHED_SECONDS = 10.0  # how old an unreadable request must be before it is put aside
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One file of the inbox."""
+
+    name: str
+    verb: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths and files of one repository's `.mo/`.
+
+    `top` is the main worktree's root, `common_dir` the repository's common git directory.
+    """
+
+    top: Path
+    common_dir: Path
+
+    @property
+    def path(self) -> Path:
+        return self.top / DIRECTORY
+
+    @property
+    def inbox(self) -> Path:
+        return self.path / "inbox"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "mo.db"
+
+    @property
+    def status_file(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def daemon_file(self) -> Path:
+        return self.path / "daemon.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "daemon.lock"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log" / "daemon.log"
+
+    def run_dir(self, goal: str, task: str, attempt: int) -> Path:
+        """Prompt, output and check log of one attempt."""
+        return self.path / "runs" / goal / task / str(attempt)
+
+    def gate_dir(self, goal: str) -> Path:
+        return self.path / "runs" / goal / "integration"
+
+    # -- making it ------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        return self.inbox.is_dir()
+
+    def create(self) -> bool:
+        """Make the directory (mode 0700) and hide it from git; False where it already was there."""
+        new = not self.exists()
+        for directory in (self.path, self.inbox, self.log_file.parent, self.path / "goals"):
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except FileExistsError:
+                raise MoError(
+                    f"{directory} is in the way", "rename that file: mo needs the directory"
+                ) from None
+            except OSError as error:
+                raise MoError(
+                    f"cannot make {directory}: {error.strerror}", "check permissions and space"
+                ) from None
+        self._exclude()
+        return new
+
+    def _exclude(self) -> None:
+        """`/.mo/` in the common info/exclude: the per-worktree file is never read by git."""
+        exclude = self.common_dir / "info" / "exclude"
+        line = f"/{DIRECTORY}/"
+        text = exclude.read_text() if exclude.exists() else ""
+        if line not in text.splitlines():
+            exclude.parent.mkdir(exist_ok=True)
+            separator = "" if text.endswith("\n") or not text else "\n"
+            exclude.write_text(f"{text}{separator}{line}\n")
+
+    # -- requests -------------------------------------------------------------------------------------
+
+    def drop(self, verb: str, payload: Mapping[str, Any]) -> str:
+        """Put a request into the inbox; its name sorts by time and never repeats."""
+        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}"
+        write_atomically(self.inbox / name, json.dumps({"v": 1, "verb": verb, "payload": payload}))
+        return name
+
+    def requests(self) -> tuple[list[Request], list[str]]:
+        """Requests in order, and the names of files that cannot be read (put aside when old enough)."""
+        found: list[Request] = []
+        bad: list[str] = []
+        for entry in sorted(self.inbox.iterdir()):
+            if entry.name.startswith(".") or not entry.is_file():
+                continue
+            try:
+                document = json.loads(entry.read_bytes())
+                found.append(Request(entry.name, str(document["verb"]), dict(document["payload"])))
+            except (OSError, ValueError, KeyError, TypeError):
+                if self._put_aside(entry):
+                    bad.append(entry.name)
+        return found, bad
+
+    def _put_aside(self, entry: Path) -> bool:
+        """A file that stays unreadable is moved, not deleted: somebody wanted something."""
+        try:
+            if time.time() - entry.stat().st_mtime < UNFINISHED_SECONDS:
+                return False
+            (self.inbox / ".bad").mkdir(exist_ok=True)
+            entry.rename(self.inbox / ".bad" / entry.name)
+        except OSError:
+            return False
+        return True
+
+    def forget(self, name: str) -> None:
+        (self.inbox / name).unlink(missing_ok=True)
+
+    # -- status ---------------------------------------------------------------------------------------
+
+    def write_status(self, document: Mapping[str, Any]) -> None:
+        write_atomically(self.status_file, json.dumps(document))
+
+    def read_status(self) -> dict[str, Any] | None:
+        return read_json(self.status_file)
+
+    def write_daemon(self, document: Mapping[str, Any]) -> None:
+        write_atomically(self.daemon_file, json.dumps(document))
+
+    def read_daemon(self) -> dict[str, Any] | None:
+        return read_json(self.daemon_file)
+
+
+def state_dir(common_dir: Path, environ: Mapping[str, str], root_dir: str = "") -> Path:
+    """Where worktrees and caches live: outside the repository, one directory per repository."""
+    if root_dir:
+        root = Path(root_dir).expanduser()
+    else:
+        state = environ.get("XDG_STATE_HOME") or str(
+            Path(environ.get("HOME", "~")).expanduser() / ".local/state"
+        )
+        root = Path(state) / "mo"
+    repository = common_dir.parent if common_dir.name == ".git" else common_dir
+    digest = hashlib.sha256(os.fsencode(common_dir)).hexdigest()[:8]
+    return root / f"{repository.name}-{digest}"
+
+
+def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a temporary sibling and rename it over `path`; readers see the old or the new content."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            file.write(text)
+        temporary.rename(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise MoError(
+            f"cannot write {path}: {error.strerror}",
+            "check the disk's free space and permissions",
+            Exit.FAILED,
+        ) from None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The document of a file; None where it is missing or unreadable."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,47 @@
+"""How facts and goals are written as text, shared by the writer and the reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mo_git.model import Fact, GoalSpec
+from mo_git.plan import plan_from_data, plan_to_data
+
+FACT_COLUMNS = "seq, at, goal, task, attempt, kind, data"
+
+
+def dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def fact_of(row: tuple[Any, ...]) -> Fact:
+    seq, at, goal, task, attempt, kind, data = row
+    return Fact(seq, at, goal, task, attempt, kind, json.loads(data))
+
+
+def facts_of(rows: Iterable[tuple[Any, ...]]) -> list[Fact]:
+    return [fact_of(row) for row in rows]
+
+
+def goal_to_data(spec: GoalSpec) -> dict[str, Any]:
+    """A goal as JSON; the same shape travels in the request of `mo do`."""
+    return {
+        "id": spec.id,
+        "title": spec.title,
+        "plan": plan_to_data(spec.plan),
+        "created_at": spec.created_at,
+        "base": spec.base,
+        "target": spec.target,
+        "deliver": spec.deliver,
+        "gate": spec.gate,
+        "parallel": spec.parallel,
+        "depends_on": spec.depends_on,
+        "environment": dict(spec.environment),
+    }
+
+
+def goal_from_data(data: Mapping[str, Any]) -> GoalSpec:
+    fields = {key: value for key, value in data.items() if key != "plan"}
+    return GoalSpec(plan=plan_from_data(data["plan"], f"goal {data['id']}"), **fields)

@@ -1,0 +1,188 @@
+"""The one writer of the ledger.  It lives on the daemon's event loop thread.
+
+Transactions are BEGIN IMMEDIATE: a deferred one that reads and then writes fails at once against another
+writer.  Facts that guard an effect outside (a ref move) are written with `durable=True`, that is with
+synchronous=FULL, so that they survive a power loss; the rest may lose the last moment, never its shape.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mo_git.errors import Exit, MoError
+from mo_git.ledger.records import FACT_COLUMNS, dump, facts_of, goal_from_data, goal_to_data
+from mo_git.ledger.schema import migrate
+from mo_git.model import Fact, GoalSpec, Kind
+from mo_git.process import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """A fact before it has a number."""
+
+    goal: str
+    kind: Kind
+    data: Mapping[str, Any]
+    task: str = ""
+    attempt: int = 0
+
+
+class LedgerFull(MoError):
+    """The disk (or a quota) had no room for a fact; nothing was written."""
+
+
+class Ledger:
+    """Open for writing; makes or migrates the tables."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=True, timeout=10)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            migrate(self._db)
+        except sqlite3.DatabaseError as error:
+            raise unreadable(path, error) from None
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self, durable: bool = False) -> Iterator[None]:
+        try:
+            if durable:
+                self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise LedgerFull(
+                f"cannot write {self.path}: {error}", "free some disk space; mo goes on by itself"
+            ) from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if durable:
+                self._db.execute("PRAGMA synchronous = NORMAL")
+
+    # -- facts ----------------------------------------------------------------------------------------
+
+    def append(self, facts: Iterable[NewFact], at: float, *, durable: bool = False) -> list[Fact]:
+        """Record facts in one transaction; all or none."""
+        with self._transaction(durable):
+            return self._insert(facts, at)
+
+    def _insert(self, facts: Iterable[NewFact], at: float) -> list[Fact]:
+        recorded = []
+        for new in facts:
+            cursor = self._db.execute(
+                "INSERT INTO facts (at, goal, task, attempt, kind, data) VALUES (?, ?, ?, ?, ?, ?)",
+                (at, new.goal, new.task, new.attempt, new.kind.value, dump(new.data)),
+            )
+            assert cursor.lastrowid is not None
+            recorded.append(
+                Fact(cursor.lastrowid, at, new.goal, new.task, new.attempt, new.kind.value, new.data)
+            )
+        return recorded
+
+    def facts(self, goal: str) -> list[Fact]:
+        rows = self._db.execute(f"SELECT {FACT_COLUMNS} FROM facts WHERE goal = ? ORDER BY seq", (goal,))
+        return facts_of(rows)
+
+    def add_goal(self, spec: GoalSpec, at: float) -> list[Fact]:
+        """Record a goal and its first fact; the id must be new."""
+        with self._transaction(durable=True):
+            self._db.execute(
+                "INSERT INTO goals (id, created_at, spec) VALUES (?, ?, ?)",
+                (spec.id, at, dump(goal_to_data(spec))),
+            )
+            return self._insert([NewFact(spec.id, Kind.GOAL_CREATED, {})], at)
+
+    def has_goal(self, goal: str) -> bool:
+        return self._db.execute("SELECT 1 FROM goals WHERE id = ?", (goal,)).fetchone() is not None
+
+    def goals(self) -> list[GoalSpec]:
+        rows = self._db.execute("SELECT spec FROM goals ORDER BY created_at, id")
+        return [goal_from_data(json.loads(spec)) for (spec,) in rows]
+
+    # -- requests -------------------------------------------------------------------------------------
+
+    def record_request(self, name: str, verb: str, payload: Mapping[str, Any], at: float) -> bool:
+        """Record a request before its file is unlinked; False where it already was (a crash in between)."""
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT OR IGNORE INTO requests (name, verb, payload, at) VALUES (?, ?, ?, ?)",
+                (name, verb, dump(payload), at),
+            )
+            return cursor.rowcount == 1
+
+    def settle_request(self, name: str, outcome: Mapping[str, Any], at: float) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE requests SET outcome = ?, settled_at = ? WHERE name = ?", (dump(outcome), at, name)
+            )
+
+    def unsettled(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Requests that were recorded but not carried out, oldest first: (name, verb, payload)."""
+        rows = self._db.execute(
+            "SELECT name, verb, payload FROM requests WHERE outcome IS NULL ORDER BY name"
+        )
+        return [(name, verb, json.loads(payload)) for name, verb, payload in rows]
+
+    # -- programs that may be alive -------------------------------------------------------------------
+
+    def program_starting(self, token: str, purpose: str, at: float) -> None:
+        """Before a program starts: a kill of the daemon right after must still find it by its token."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO programs (token, purpose, at) VALUES (?, ?, ?)", (token, purpose, at)
+            )
+
+    def program_started(self, token: str, identity: Identity) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE programs SET pid = ?, start = ?, boot = ? WHERE token = ?",
+                (identity.pid, identity.start, identity.boot, token),
+            )
+
+    def program_ended(self, tokens: Sequence[str]) -> None:
+        with self._transaction():
+            self._db.executemany("DELETE FROM programs WHERE token = ?", [(token,) for token in tokens])
+
+    def programs(self) -> list[str]:
+        """Tokens of programs of which no end was recorded."""
+        return [token for (token,) in self._db.execute("SELECT token FROM programs")]
+
+    # -- gate verdicts --------------------------------------------------------------------------------
+
+    def remember_gate(self, key: str, run: Mapping[str, Any], at: float) -> None:
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO gate_runs VALUES (?, ?, ?)", (key, at, dump(run)))
+
+    def gate_run(self, key: str) -> dict[str, Any] | None:
+        row = self._db.execute("SELECT run FROM gate_runs WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    # -- housekeeping ---------------------------------------------------------------------------------
+
+    def forget_before(self, at: float) -> int:
+        """Drop old gate verdicts and settled requests; facts stay.  Returns the number of rows."""
+        with self._transaction():
+            gone = self._db.execute("DELETE FROM gate_runs WHERE at < ?", (at,)).rowcount
+            return gone + self._db.execute("DELETE FROM requests WHERE settled_at < ?", (at,)).rowcount
+
+
+def unreadable(path: Path, error: Exception) -> MoError:
+    return MoError(
+        f"cannot read {path}: {error}",
+        f"your work is in git (branches mo/*, refs/mo/*); move {path.name} away to start a new ledger, "
+        "or restore it from a backup",
+        Exit.CONFIG,
+    )
