@@ -318,7 +318,7 @@ class Child:
         self.pid = popen.pid
         self.identity = identify(popen.pid) or Identity(popen.pid, "", boot_id())
 
-    async def wait(self, timeout: float | None = None) -> Ending:
+    async def wait(self, timeout: float | None = None, *, grace: float = GRACE_SECONDS) -> Ending:
         """Wait for the end; past `timeout` seconds, or when cancelled, end the whole tree.
 
         No process of the child lives when this returns, and its output has been written.
@@ -328,9 +328,9 @@ class Child:
             await asyncio.wait_for(self._exited(), timeout)
         except TimeoutError:
             timed_out = True
-            await self.end()
+            await self.end(grace)
         except asyncio.CancelledError:
-            await asyncio.shield(self.end())
+            await asyncio.shield(self.end(grace))
             raise
         else:
             self._kill_rest()
@@ -344,14 +344,15 @@ class Child:
             while self._popen.poll() is None:
                 await asyncio.sleep(0.02)
             return
+        if self._popen.poll() is not None:
+            return
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
-        fd = os.pidfd_open(self.pid)
+        fd = os.pidfd_open(self.pid)  # not collected yet, so the pid is still this child's
         loop.add_reader(fd, done.set)
         try:
-            if self._popen.poll() is None:
-                await done.wait()
-                self._popen.wait()
+            await done.wait()
+            self._popen.wait()
         finally:
             loop.remove_reader(fd)
             os.close(fd)

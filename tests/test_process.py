@@ -24,14 +24,13 @@ def nothing_left() -> Iterator[None]:
 
 
 def ended(
-    script: str, cwd: Path, timeout: float | None = 20, limit: int = process.LOG_LIMIT
+    script: str, cwd: Path, timeout: float = 20, limit: int = process.LOG_LIMIT, grace: float = 5
 ) -> process.Ending:
     async def go() -> process.Ending:
         process.become_subreaper()
         sink = process.Sink(cwd / "log", limit)
-        return await process.start(["sh", "-c", script], cwd=cwd, env=ENV, token="t1", stdout=sink).wait(
-            timeout
-        )
+        child = process.start(["sh", "-c", script], cwd=cwd, env=ENV, token="t1", stdout=sink)
+        return await child.wait(timeout, grace=grace)
 
     return asyncio.run(go())
 
@@ -48,10 +47,8 @@ def test_what_the_leader_leaves_behind_is_killed(tmp_path: Path) -> None:
     assert process.survivors(["t1"]) == []
 
 
-def test_a_deadline_ends_a_tree_that_ignores_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "GRACE_SECONDS", 0.1)
-    monkeypatch.setattr(process.Child.end, "__defaults__", (0.1,))
-    ending = ended("trap '' TERM; sleep 60 & sleep 60; sleep 60", tmp_path, timeout=0.2)
+def test_a_deadline_ends_a_tree_that_ignores_sigterm(tmp_path: Path) -> None:
+    ending = ended("trap '' TERM; sleep 60 & sleep 60; sleep 60", tmp_path, timeout=0.2, grace=0.1)
     assert ending.timed_out
 
 
