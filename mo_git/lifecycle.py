@@ -248,6 +248,8 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         case Kind.RETRY_SCHEDULED:
             task.not_before, task.reason = data["not_before"], data["why"]
             task.redone += bool(data.get("redo"))
+            if "conflict" in data:
+                goal.conflicts.append({"task": task.spec.id, **data["conflict"]})
         case Kind.LANDED:
             task.landed_commit, task.reason = data["commit"], ""
         case Kind.CONFLICT:

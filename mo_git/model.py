@@ -174,6 +174,17 @@ class Fact:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """A fact before it has a number and a time."""
+
+    goal: str
+    kind: Kind
+    data: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""
+    attempt: int = 0
+
+
 class Kind(StrEnum):
     """What a fact says.  The first group is about one task, the second about a goal."""
 

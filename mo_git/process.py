@@ -170,7 +170,7 @@ def survivors(tokens: Iterable[str]) -> list[int]:
     if not needles:
         return []
     if _LINUX:
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         return [pid for pid in pids if pid != os.getpid() and _marked(pid, needles) and identify(pid)]
     import psutil
 
@@ -331,13 +331,17 @@ class Child:
             await self.end(grace)
         except asyncio.CancelledError:
             await asyncio.shield(self.end(grace))
+            await self._drain()
             raise
         else:
             self._kill_rest()
+        await self._drain()
+        return Ending(self._popen.returncode, timed_out, time.monotonic() - self._started)
+
+    async def _drain(self) -> None:
         for sink in self._sinks:
             await sink.drained(1.0)
         _waited.discard(self.pid)
-        return Ending(self._popen.returncode, timed_out, time.monotonic() - self._started)
 
     async def _exited(self) -> None:
         if not hasattr(os, "pidfd_open"):

@@ -18,22 +18,22 @@ migrations = Migrations("mo")
 @migrations()
 def m001_first(db: sqlite_utils.Database) -> None:
     """Goals as queued, facts about them, requests, programs that may be alive, gate verdicts."""
-    db["goals"].create({"id": str, "created_at": float, "spec": str}, pk="id")
-    db["facts"].create(
+    db.table("goals").create({"id": str, "created_at": float, "spec": str}, pk="id")
+    db.table("facts").create(
         {"seq": int, "at": float, "goal": str, "task": str, "attempt": int, "kind": str, "data": str},
         pk="seq",
         not_null={"at", "goal", "task", "attempt", "kind", "data"},
     )
-    db["facts"].create_index(["goal", "seq"])
-    db["facts"].create_index(["kind", "goal"])
-    db["requests"].create(
+    db.table("facts").create_index(["goal", "seq"])
+    db.table("facts").create_index(["kind", "goal"])
+    db.table("requests").create(
         {"name": str, "verb": str, "payload": str, "at": float, "outcome": str, "settled_at": float},
         pk="name",
     )
-    db["programs"].create(
+    db.table("programs").create(
         {"token": str, "purpose": str, "pid": int, "start": str, "boot": str, "at": float}, pk="token"
     )
-    db["gate_runs"].create({"key": str, "at": float, "run": str}, pk="key")
+    db.table("gate_runs").create({"key": str, "at": float, "run": str}, pk="key")
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -11,26 +11,24 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mo_git.errors import Exit, MoError
 from mo_git.ledger.records import FACT_COLUMNS, dump, facts_of, goal_from_data, goal_to_data
 from mo_git.ledger.schema import migrate
-from mo_git.model import Fact, GoalSpec, Kind
+from mo_git.model import Fact, GoalSpec, Kind, NewFact
 from mo_git.process import Identity
 
 
-@dataclass(frozen=True, slots=True)
-class NewFact:
-    """A fact before it has a number."""
-
-    goal: str
-    kind: Kind
-    data: Mapping[str, Any]
-    task: str = ""
-    attempt: int = 0
+_CURRENT_GOALS = """
+SELECT spec FROM goals WHERE id IN (SELECT id FROM goals ORDER BY created_at DESC LIMIT :recent)
+OR coalesce((SELECT kind FROM facts WHERE goal = goals.id AND kind IN ('goal_ended', 'goal_reopened')
+             ORDER BY seq DESC LIMIT 1), '') != 'goal_ended'
+OR (SELECT count(*) FROM facts WHERE goal = goals.id AND kind = 'operation_requested')
+ > (SELECT count(*) FROM facts WHERE goal = goals.id AND kind = 'operation_ended')
+ORDER BY created_at, id
+"""
 
 
 class LedgerFull(MoError):
@@ -108,8 +106,13 @@ class Ledger:
     def has_goal(self, goal: str) -> bool:
         return self._db.execute("SELECT 1 FROM goals WHERE id = ?", (goal,)).fetchone() is not None
 
-    def goals(self) -> list[GoalSpec]:
-        rows = self._db.execute("SELECT spec FROM goals ORDER BY created_at, id")
+    def goal(self, goal: str) -> GoalSpec | None:
+        row = self._db.execute("SELECT spec FROM goals WHERE id = ?", (goal,)).fetchone()
+        return goal_from_data(json.loads(row[0])) if row else None
+
+    def current_goals(self, recent: int = 20) -> list[GoalSpec]:
+        """Goals that have not ended or have an operation pending, and the newest ones, oldest first."""
+        rows = self._db.execute(_CURRENT_GOALS, {"recent": recent})
         return [goal_from_data(json.loads(spec)) for (spec,) in rows]
 
     # -- requests -------------------------------------------------------------------------------------

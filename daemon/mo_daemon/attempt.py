@@ -1,0 +1,377 @@
+"""One attempt of a task: a worktree on a green base, the agent, the daemon's own look, a candidate.
+
+Order of the look after the agent ended (nothing of it lives any more): nested repositories, snapshot,
+conflict markers, size, secrets, protected paths, scope, then the task's own check.  The daemon commits;
+what the agent says about itself decides nothing.  Work that does not become a candidate is kept by a ref.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mo_daemon import environment, harvest, names
+from mo_daemon.agents import agent_for
+from mo_daemon.agents.protocol import Agent
+from mo_daemon.classify import GiveUp, RetrySettings, next_step
+from mo_daemon.harvest import AttemptFailed
+from mo_daemon.runners import argv_of
+from mo_daemon.services import Services, last_line, tail
+from mo_daemon.worktrees import Slot
+from mo_git import resources
+from mo_git.config import Config
+from mo_git.errors import MoError
+from mo_git.git import provenance, refs
+from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.model import FailureClass, Kind, NewFact
+
+
+class NotApplicable(Exception):
+    """The task's `when` said no."""
+
+
+@dataclass
+class Attempt:
+    """The things of one attempt."""
+
+    services: Services
+    goal: GoalStatus
+    task: TaskStatus
+    agent: Agent
+    n: int
+    base: str
+    slot: Slot
+    env: Mapping[str, str]
+    run_dir: Path
+
+    @property
+    def branch(self) -> str:
+        return names.task_branch(self.services.settings.git.branch_prefix, self.goal.id, self.task.spec.id)
+
+    @property
+    def name(self) -> str:
+        return f"{self.goal.id}/{self.task.spec.id}#{self.n}"
+
+    def fact(self, kind: Kind, **data: Any) -> NewFact:
+        return NewFact(self.goal.id, kind, data, self.task.spec.id, self.n)
+
+
+async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) -> None:
+    """Start and finish one attempt; every ending is recorded as facts."""
+    agent = agent_for(task.spec)
+    if agent is None:
+        reason = f"no agent for provider {task.spec.provider}"
+        facts = [
+            NewFact(goal.id, Kind.FAILED, {"class": FailureClass.BAD_CONFIG, "reason": reason}, task.spec.id)
+        ]
+        services.record(facts)
+        return
+    attempt = await _open(services, goal, task, agent)
+    hold = False
+    try:
+        hold = await _work(attempt)
+    finally:
+        await _close(attempt, hold)
+
+
+async def _open(services: Services, goal: GoalStatus, task: TaskStatus, agent: Agent) -> Attempt:
+    """Choose the base, verify it, take a slot and record the start before anything runs."""
+    base = goal.integration
+    await services.git(_verify_base, services, goal, task, base)
+    if task.worktree:
+        services.pool.free(task.worktree)
+    slot = services.pool.take()
+    n = task.attempt + 1
+    branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
+    run_dir = services.home.run_dir(goal.id, task.spec.id, n)
+    env = environment.task_environment(
+        services.environment(goal),
+        goal=goal.id,
+        task=task.spec.id,
+        attempt=n,
+        worktree=slot.path,
+        common_dir=services.home.common_dir,
+        port_base=slot.port_base,
+        passed=services.settings.workspace.env_pass,
+        guard=(resources.path("hooks"), names.head(branch)),
+    )
+    attempt = Attempt(services, goal, task, agent, n, base, slot, env, run_dir)
+    services.record(
+        [
+            attempt.fact(
+                Kind.ATTEMPT_STARTED,
+                token=services.token(),
+                base=base,
+                branch=branch,
+                worktree=str(slot.path),
+                provider=agent.name,
+            )
+        ]
+    )
+    return attempt
+
+
+def _verify_base(services: Services, goal: GoalStatus, task: TaskStatus, base: str) -> None:
+    """A task starts from a tree that contains what it depends on: asked of git, not of the records."""
+    for dependency in task.spec.depends_on:
+        landed = goal.tasks[dependency].landed_commit
+        if landed and not services.repo.is_ancestor(landed, base):
+            raise MoError(
+                f"{goal.id}/{task.spec.id}: its base {base[:10]} lacks {dependency} ({landed[:10]})"
+            )
+
+
+async def _work(attempt: Attempt) -> bool:
+    """Run the attempt; returns whether its worktree is kept for a look."""
+    services, task = attempt.services, attempt.task
+    keep = services.settings.workspace.keep
+    try:
+        await services.git(_prepare_worktree, attempt)
+        await _provision(attempt)
+        await _applicable(attempt)
+        await _run_agent(attempt)
+        facts = await _candidate(attempt)
+    except NotApplicable as no:
+        reason = f"not applicable: {no}"
+        services.record([attempt.fact(Kind.SKIPPED, reason=reason, satisfies=True)])
+        return False
+    except AttemptFailed as failed:
+        await _failed(attempt, failed)
+        return keep == "always" or (keep == "failed" and task.ended)
+    except asyncio.CancelledError:
+        await _interrupted(attempt)
+        raise
+    services.record(facts)
+    return keep == "always"
+
+
+def _prepare_worktree(attempt: Attempt) -> None:
+    """Task branch at the base (an earlier attempt's tip is kept first), worktree on that branch."""
+    repo, ref = attempt.services.repo, names.head(attempt.branch)
+    tip = refs.read(repo, ref)
+    if tip is not None and tip != attempt.base and not repo.is_ancestor(tip, attempt.base):
+        refs.keep(repo, attempt.goal.id, attempt.task.spec.id, attempt.n - 1, tip)
+    if tip != attempt.base and not refs.swap(repo, ref, attempt.base, tip, f"mo: start {attempt.name}"):
+        raise MoError(f"cannot make branch {attempt.branch}: another branch is in its way")
+    attempt.services.pool.point(attempt.slot, branch=attempt.branch, commit=attempt.base)
+
+
+async def _provision(attempt: Attempt) -> None:
+    prepared = await attempt.services.provisioner.prepare(
+        attempt.slot.path,
+        env=attempt.env,
+        token=attempt.services.token(),
+        log=attempt.run_dir / "setup.log",
+    )
+    if not prepared.ok:
+        raise AttemptFailed(FailureClass.SETUP_FAILED, prepared.reason)
+
+
+async def _applicable(attempt: Attempt) -> None:
+    if attempt.task.spec.when is None:
+        return
+    ending = await _run(attempt, attempt.task.spec.when, "when.log", 60)
+    if ending.code != 0:
+        raise NotApplicable(" ".join(attempt.task.spec.when))
+
+
+async def _run_agent(attempt: Attempt) -> None:
+    task, settings = attempt.task.spec, attempt.services.settings
+    argv = attempt.agent.argv(task, attempt.slot.path, attempt.run_dir)
+    log = attempt.run_dir / "stream.log"
+    ending = await _run(attempt, argv, "stream.log", task.timeout or settings.command.default_timeout)
+    attempt.services.record(
+        [
+            attempt.fact(
+                Kind.AGENT_ENDED,
+                exit_code=ending.code,
+                seconds=round(ending.seconds, 3),
+                timed_out=ending.timed_out,
+            )
+        ]
+    )
+    judgement = attempt.agent.judge(ending, last_line(log))
+    if judgement.failure is not None:
+        raise AttemptFailed(judgement.failure, judgement.reason, exit_code=ending.code)
+
+
+async def _run(attempt: Attempt, argv: tuple[str, ...], log: str, timeout: float) -> Any:
+    """Run one of the attempt's programs in its worktree, with its local tools first on PATH."""
+    env = environment.with_local_tools(attempt.env, attempt.slot.path)
+    try:
+        return await attempt.services.run(
+            argv,
+            cwd=attempt.slot.path,
+            env=env,
+            log=attempt.run_dir / log,
+            timeout=timeout,
+            purpose=attempt.name,
+        )
+    except OSError as error:
+        raise AttemptFailed(
+            FailureClass.BAD_CONFIG, f"cannot start {argv[0]}: {error.strerror or error}"
+        ) from None
+
+
+async def _candidate(attempt: Attempt) -> list[NewFact]:
+    """Look at what the worktree holds; the facts of a candidate, or of nothing to change."""
+    services, spec = attempt.services, attempt.task.spec
+    found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
+    if found.tree == await services.git(services.repo.tree_of, attempt.base):
+        if not spec.unchanged_is_fine:
+            raise AttemptFailed(FailureClass.NO_CHANGE, "the agent changed nothing")
+        await _check(attempt)
+        return [attempt.fact(Kind.UNCHANGED, commit=attempt.base)]
+    limit = int(services.settings.limits.max_file_mb * 1024 * 1024)
+    outside = await services.git(harvest.refuse, services.repo, attempt.base, found, spec, limit)
+    await _check(attempt)
+    commit = await services.git(_commit, attempt, found.tree)
+    beyond = {"outside_scope": outside} if outside else {}
+    return [attempt.fact(Kind.CANDIDATE, commit=commit, tree=found.tree, paths=list(found.changed), **beyond)]
+
+
+async def _check(attempt: Attempt) -> None:
+    check = attempt.task.spec.check
+    if check is None:
+        return
+    ending = await _run(attempt, argv_of(check), "check.log", attempt.services.settings.gate.timeout)
+    if ending.code != 0:
+        line = last_line(attempt.run_dir / "check.log")
+        how = "timed out" if ending.timed_out else f"exit code {ending.code}"
+        raise AttemptFailed(FailureClass.CHECK_FAILED, f"check failed, {how}: {line}")
+
+
+def _commit(attempt: Attempt, tree: str) -> str:
+    """One commit per accepted attempt: parent = base, tree = worktree; the agent's own commits are kept."""
+    repo, spec = attempt.services.repo, attempt.task.spec
+    ref = names.head(attempt.branch)
+    tip = refs.read(repo, ref)
+    if tip is not None and tip != attempt.base:
+        refs.keep(repo, attempt.goal.id, spec.id, attempt.n, tip)
+    trailers = {
+        "Mo-Goal": attempt.goal.id,
+        "Mo-Task": spec.id,
+        "Mo-Attempt": str(attempt.n),
+        "Mo-Agent": attempt.agent.name + (f"/{spec.model}" if spec.model else ""),
+    }
+    message = provenance.message(spec.title or spec.id, spec.prompt, trailers)
+    commit = repo.commit_tree(
+        tree,
+        [attempt.base],
+        message,
+        when=int(attempt.services.now()),
+        author=author(attempt.services.settings),
+    )
+    if not refs.swap(repo, ref, commit, tip, f"mo: candidate of {attempt.name}"):
+        raise AttemptFailed(
+            FailureClass.ISOLATION_BREACH, f"branch {attempt.branch} was moved by someone else"
+        )
+    return commit
+
+
+def author(settings: Config) -> tuple[str, str] | None:
+    """`git.author` as (name, address)."""
+    name, _, rest = settings.git.author.partition("<")
+    return (name.strip(), rest.rstrip("> ")) if rest else None
+
+
+async def _keep(services: Services, goal: str, task: str, n: int, slot: Slot, base: str) -> str:
+    when = int(services.now())
+    return await services.git(harvest.keep, services.repo, slot.path, base, goal, task, n, when)
+
+
+async def _failed(attempt: Attempt, failed: AttemptFailed) -> None:
+    """Keep the work, record the failure and what follows from it."""
+    services, task = attempt.services, attempt.task
+    kept = await _keep(services, attempt.goal.id, task.spec.id, attempt.n, attempt.slot, attempt.base)
+    data = {"class": failed.failure, "reason": failed.reason, "kept": kept, **failed.evidence}
+    log = tail(attempt.run_dir / "check.log") or tail(attempt.run_dir / "stream.log")
+    facts = [attempt.fact(Kind.ATTEMPT_FAILED, log=log[-1500:], **data)]
+    if failed.failure is FailureClass.SETUP_FAILED:
+        facts += [
+            attempt.fact(Kind.RETRY_SCHEDULED, not_before=services.now(), why="set-up failed"),
+            NewFact(attempt.goal.id, Kind.SETUP_FAILED, {"reason": f"set-up failed: {failed.reason}"}),
+        ]
+    else:
+        facts.append(follow_up(services, task, attempt.n, attempt.goal.id, failed.failure, failed.reason))
+    services.record(facts)
+    _write_result(attempt.run_dir, data)
+
+
+async def _interrupted(attempt: Attempt) -> None:
+    """Cancelled by a person, or the daemon stops: the work is kept, and nobody counts it as a failure."""
+    services, goal = attempt.services, attempt.goal
+    kept = await _keep(services, goal.id, attempt.task.spec.id, attempt.n, attempt.slot, attempt.base)
+    failure = FailureClass.CANCELLED if goal.cancelling else FailureClass.LOST
+    reason = goal.cancelling or "the daemon was stopped while this attempt ran"
+    facts = [attempt.fact(Kind.ATTEMPT_FAILED, **{"class": failure, "reason": reason, "kept": kept})]
+    if goal.cancelling:
+        facts.append(attempt.fact(Kind.TASK_CANCELLED, reason=reason))
+    else:
+        facts.append(attempt.fact(Kind.RETRY_SCHEDULED, not_before=services.now(), why=reason))
+    services.record(facts)
+
+
+def follow_up(
+    services: Services, task: TaskStatus, n: int, goal: str, failure: FailureClass, reason: str
+) -> NewFact:
+    """The fact that a failed attempt leads to: another try later, or failed for good."""
+    agent = agent_for(task.spec)
+    step = next_step(
+        failure,
+        reason,
+        task.failures,
+        retry_settings(services),
+        attempts=n,
+        max_attempts=task.spec.max_attempts,
+        can_rework=agent is not None and agent.can_rework,
+        now=services.now(),
+        jitter=services.jitter(),
+    )
+    if isinstance(step, GiveUp):
+        return NewFact(goal, Kind.FAILED, {"class": failure, "reason": step.why}, task.spec.id, n)
+    data = {"not_before": step.not_before, "why": step.why}
+    return NewFact(goal, Kind.RETRY_SCHEDULED, data, task.spec.id, n)
+
+
+def retry_settings(services: Services) -> RetrySettings:
+    retry = services.settings.retry
+    return RetrySettings(retry.max_attempts, retry.base_seconds, retry.max_seconds, retry.same_way)
+
+
+async def _close(attempt: Attempt, hold: bool) -> None:
+    """Tear down and give the slot back; a kept worktree stays on its branch."""
+    services = attempt.services
+    if services.settings.workspace.teardown:
+        await services.provisioner.teardown(
+            attempt.slot.path, env=attempt.env, token=services.token(), log=attempt.run_dir / "teardown.log"
+        )
+    if not hold and attempt.slot.path.is_dir():
+        await services.git(services.pool.detach, attempt.slot, attempt.base)
+    services.pool.give_back(attempt.slot, hold=hold)
+
+
+def _write_result(run_dir: Path, data: Mapping[str, Any]) -> None:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "result.json").write_text(json.dumps(data, indent=1))
+
+
+async def recover_attempt(services: Services, goal: GoalStatus, task: TaskStatus) -> None:
+    """An attempt that nobody runs (its daemon was killed): keep what it left, then schedule another."""
+    last = task.attempts[-1]
+    kept = ""
+    slot = services.pool.slot_at(last.worktree)
+    if slot is not None:
+        kept = await _keep(services, goal.id, task.spec.id, last.n, slot, last.base)
+    reason = "the daemon ended while this attempt ran"
+    data = {"class": FailureClass.LOST, "reason": reason, "kept": kept}
+    services.record(
+        [
+            NewFact(goal.id, Kind.ATTEMPT_FAILED, data, task.spec.id, last.n),
+            follow_up(services, task, last.n, goal.id, FailureClass.LOST, reason),
+        ]
+    )

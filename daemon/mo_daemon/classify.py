@@ -1,0 +1,125 @@
+"""Failure class -> what follows: when to try again, or why not.  Pure.
+
+Back-off is exponential with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS, 2015):
+a delay drawn evenly from 0 to min(max, base * 2**n).  Retries are facts with a `not_before` time, so they
+survive a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mo_git.model import FailureClass as F
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """`[retry]` of the configuration; seconds."""
+
+    max_attempts: int
+    base_seconds: float
+    max_seconds: float
+    same_way: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`times`: retries of this class in a row (None: up to the attempt limit, 0: none).
+
+    `backoff`: wait before the next try.  `rework`: only worth trying again with an agent that can read the
+    reason; a plain command would do the same thing again.
+    """
+
+    times: int | None
+    backoff: bool = False
+    rework: bool = False
+
+
+SAME_WAY = -1  # stands for RetrySettings.same_way
+
+POLICIES: Mapping[F, Policy] = {
+    F.RATE_LIMIT: Policy(None, backoff=True),
+    F.USAGE_LIMIT: Policy(None, backoff=True),
+    F.OVERLOADED: Policy(None, backoff=True),
+    F.NETWORK: Policy(None, backoff=True),
+    F.PROVIDER_DOWN: Policy(None, backoff=True),
+    F.CONTEXT_OVERFLOW: Policy(1, rework=True),
+    F.AUTH: Policy(0),
+    F.NO_CREDIT: Policy(0),
+    F.BAD_MODEL: Policy(0),
+    F.BAD_CONFIG: Policy(0),
+    F.TIMEOUT: Policy(SAME_WAY, backoff=True),
+    F.IDLE: Policy(SAME_WAY, backoff=True),
+    F.CRASH: Policy(SAME_WAY, backoff=True),
+    F.NO_CHANGE: Policy(1, rework=True),
+    F.SCOPE: Policy(1, rework=True),
+    F.SECRETS: Policy(1, rework=True),
+    F.ISOLATION_BREACH: Policy(1, rework=True),
+    F.INVALID_OUTPUT: Policy(1, rework=True),
+    F.CHECK_FAILED: Policy(3, rework=True),
+    F.REVIEW_REJECTED: Policy(3, rework=True),
+    F.GATE_RED: Policy(3, rework=True),
+    F.CONFLICT: Policy(1),
+    F.SETUP_FAILED: Policy(0),
+    F.BUDGET: Policy(0),
+    F.CANCELLED: Policy(0),
+    F.LOST: Policy(None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Start another attempt, not before this time."""
+
+    not_before: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    why: str
+
+
+def next_step(
+    failure: F,
+    reason: str,
+    earlier: Sequence[str],
+    settings: RetrySettings,
+    *,
+    attempts: int,
+    max_attempts: int | None,
+    can_rework: bool,
+    now: float,
+    jitter: float,
+) -> TryAgain | GiveUp:
+    """What follows a failed attempt.
+
+    `earlier` are the classes of this task's earlier failures since a person last said `retry`;
+    `attempts` counts all attempts so far, this one included; `jitter` is drawn evenly from [0, 1).
+    """
+    policy = POLICIES[failure]
+    limit = max_attempts or settings.max_attempts
+    before = _in_a_row(failure, earlier)
+    if policy.rework and not can_rework:
+        return GiveUp(reason)
+    times = settings.same_way if policy.times == SAME_WAY else policy.times
+    if times is not None and before >= times:
+        tried = f" ({before + 1} times)" if before else ""
+        return GiveUp(f"{reason}{tried}")
+    if attempts >= limit:
+        return GiveUp(f"{reason} (the limit of {limit} attempts is reached)")
+    if not policy.backoff:
+        return TryAgain(now, reason)
+    delay = jitter * min(settings.max_seconds, settings.base_seconds * 2**before)
+    return TryAgain(now + delay, reason)
+
+
+def _in_a_row(failure: F, earlier: Sequence[str]) -> int:
+    """How often this class came just before, not counting attempts that were lost to a restart."""
+    count = 0
+    for name in reversed([name for name in earlier if name != F.LOST]):
+        if name != failure:
+            break
+        count += 1
+    return count

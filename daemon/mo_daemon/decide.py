@@ -1,0 +1,353 @@
+"""What to do next: a snapshot of all goals, the limits and the time -> a list of actions.  Pure.
+
+Level-triggered: called after every change and every two seconds, it looks at what is and never at what
+happened.  Work that the records call running but that nobody runs (`busy`) is recovered, so the first
+decision after a restart is the recovery.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from mo_daemon.queue import Candidate, next_train
+from mo_git import dag
+from mo_git.lifecycle import GoalStatus, Operation, TaskStatus, has_ended, outcome
+from mo_git.model import GoalState, Kind, NewFact, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may run at once; `hold` (a reason, e.g. a full disk) stops new starts."""
+
+    parallel: int
+    hold: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Nothing to run: only facts that follow from other facts."""
+
+    facts: tuple[NewFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareGoal:
+    """Pin the base, make the refs, prove the gate."""
+
+    goal: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({f"prepare {self.goal}"})
+
+
+@dataclass(frozen=True, slots=True)
+class StartAttempt:
+    goal: str
+    task: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({attempt_key(self.goal, self.task)})
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverAttempt:
+    """The records say that an attempt runs, but nobody runs it: keep what it left, then try again."""
+
+    goal: str
+    task: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({attempt_key(self.goal, self.task)})
+
+
+@dataclass(frozen=True, slots=True)
+class Land:
+    """Merge, gate and land these candidates."""
+
+    goal: str
+    tasks: tuple[str, ...]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({landing_key(self.goal)})
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverLanding:
+    """A landing was under way when the daemon ended: finish it or drop it, by what the refs say."""
+
+    goal: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({landing_key(self.goal)})
+
+
+@dataclass(frozen=True, slots=True)
+class Operate:
+    """Carry out a requested land, rollback or sync."""
+
+    goal: str
+    request: str
+    lane: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({landing_key(self.goal), f"lane {self.lane}"})
+
+
+@dataclass(frozen=True, slots=True)
+class CheckGoal:
+    """Run the goal's own check on the integration head."""
+
+    goal: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({landing_key(self.goal)})
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the job with this key; its work is kept."""
+
+    key: str
+
+
+Job = PrepareGoal | StartAttempt | RecoverAttempt | Land | RecoverLanding | Operate | CheckGoal
+Action = Record | Stop | Job
+
+
+def attempt_key(goal: str, task: str) -> str:
+    return f"attempt {goal}/{task}"
+
+
+def landing_key(goal: str) -> str:
+    return f"landing {goal}"
+
+
+def keys_of(goal: GoalStatus, busy: Iterable[str]) -> list[str]:
+    """The running jobs of a goal."""
+    wanted = {f"prepare {goal.id}", landing_key(goal.id)}
+    return [key for key in busy if key in wanted or key.startswith(f"attempt {goal.id}/")]
+
+
+def decide(goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits, now: float) -> list[Action]:
+    """Actions to perform now, in order.  Jobs whose keys are busy are not repeated."""
+    actions: list[Action] = []
+    taken = set(busy)
+    for action in _wanted(goals, busy):
+        if isinstance(action, Record | Stop):
+            actions.append(action)
+        elif not isinstance(action, StartAttempt) and not taken & action.keys:
+            taken |= action.keys
+            actions.append(action)
+    if not limits.hold:
+        actions += _starts(goals, taken, limits, now)
+    return actions
+
+
+def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str]) -> Iterator[Action]:
+    for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
+        running = keys_of(goal, busy)
+        yield from _recover(goal, busy)
+        for operation in goal.pending_operations():
+            yield Operate(goal.id, operation.request, _lane(goal, operation))
+        if has_ended(goal):
+            continue
+        if goal.cancelling:
+            yield from _cancel(goal, running)
+        elif goal.started_at is None:
+            yield from _begin(goal, goals)
+        elif not goal.pending_operations():
+            yield from _advance(goal, running)
+
+
+def _lane(goal: GoalStatus, operation: Operation) -> str:
+    return operation.arguments.get("onto") or goal.lane
+
+
+def _recover(goal: GoalStatus, busy: frozenset[str]) -> Iterator[Action]:
+    landing = landing_key(goal.id) in busy
+    gating = any(task.state is TaskState.GATING for task in goal.tasks.values())
+    if not landing and (goal.intent is not None or gating):
+        yield RecoverLanding(goal.id)
+    for task in goal.tasks.values():
+        at_work = task.state in (TaskState.RUNNING, TaskState.CHECKING)
+        if at_work and attempt_key(goal.id, task.spec.id) not in busy:
+            yield RecoverAttempt(goal.id, task.spec.id)
+
+
+def _cancel(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
+    yield from (Stop(key) for key in running)
+    if running:
+        return
+    facts = [
+        NewFact(goal.id, Kind.TASK_CANCELLED, {"reason": goal.cancelling}, task.spec.id)
+        for task in goal.tasks.values()
+        if not task.ended
+    ]
+    end = NewFact(goal.id, Kind.GOAL_ENDED, {"state": GoalState.CANCELLED, "reason": goal.cancelling})
+    yield Record((*facts, end))
+
+
+def _begin(goal: GoalStatus, goals: Mapping[str, GoalStatus]) -> Iterator[Action]:
+    if goal.paused:
+        return
+    if goal.setup_failure:
+        yield _halt(goal)
+        return
+    earlier = goals.get(goal.spec.depends_on)
+    if goal.spec.depends_on and (earlier is None or earlier.state is not GoalState.DONE):
+        if earlier is None or has_ended(earlier):
+            state = earlier.state if earlier else "unknown"
+            reason = f"the goal it depends on, {goal.spec.depends_on}, ended {state}"
+            yield Record((NewFact(goal.id, Kind.GOAL_ENDED, {"state": GoalState.FAILED, "reason": reason}),))
+        return
+    yield PrepareGoal(goal.id)
+
+
+def _halt(goal: GoalStatus) -> Record:
+    data = {"state": GoalState.HALTED, "reason": goal.setup_failure}
+    return Record((NewFact(goal.id, Kind.GOAL_ENDED, data),))
+
+
+def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
+    """A started goal: skip what cannot start any more, land candidates, end it."""
+    skips = _skips(goal)
+    if skips:
+        yield Record(tuple(skips))
+        return
+    if goal.setup_failure:
+        if not running:
+            yield _halt(goal)
+        return
+    candidates = _candidates(goal)
+    if candidates and not goal.paused:
+        yield Land(goal.id, tuple(next_train(candidates)))
+    if all(task.ended for task in goal.tasks.values()) and not running:
+        yield _end(goal)
+
+
+def _candidates(goal: GoalStatus) -> list[Candidate]:
+    waiting = [task for task in goal.tasks.values() if task.state is TaskState.CANDIDATE]
+    if not waiting:
+        return []
+    dependents = dag.dependents(goal.spec.plan.tasks)
+    return [
+        Candidate(task.spec.id, len(dependents[task.spec.id]), task.spec.priority, task.since)
+        for task in waiting
+    ]
+
+
+def _skips(goal: GoalStatus) -> list[NewFact]:
+    """Tasks whose dependencies failed for good; with fail_fast, everything not started yet."""
+    failed = [task for task in goal.tasks.values() if task.ended and not task.satisfied]
+    if not failed:
+        return []
+    fail_fast = goal.spec.plan.error_policy == "fail_fast"
+    dead = {task.spec.id for task in failed}
+    facts = []
+    for task_id in dag.order(goal.spec.plan.tasks):
+        task = goal.tasks[task_id]
+        if task.state not in (TaskState.PENDING, TaskState.WAITING):
+            continue
+        broken = [dep for dep in task.spec.depends_on if dep in dead]
+        if broken or fail_fast:
+            dead.add(task_id)
+            cause = broken[0] if broken else failed[0].spec.id
+            reason = f"{cause} {goal.tasks[cause].state}" if broken else f"{cause} failed (fail_fast)"
+            facts.append(NewFact(goal.id, Kind.SKIPPED, {"reason": reason, "satisfies": False}, task_id))
+    return facts
+
+
+def _end(goal: GoalStatus) -> Action:
+    if goal.spec.plan.check is not None and goal.checked is None and goal.landings:
+        return CheckGoal(goal.id)
+    state, reason = outcome(goal)
+    facts = [NewFact(goal.id, Kind.GOAL_ENDED, {"state": state, "reason": reason})]
+    if state is GoalState.DONE and goal.spec.deliver == "merge" and goal.landings:
+        data = {"request": f"deliver {goal.id} {goal.last_seq}", "operation": "land", "arguments": {}}
+        facts.append(NewFact(goal.id, Kind.OPERATION_REQUESTED, data))
+    return Record(tuple(facts))
+
+
+def _starts(goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, now: float) -> list[Action]:
+    """Attempts to start within the limits: older goals first, then what holds up most."""
+    actions: list[Action] = []
+    room = limits.parallel - sum(key.startswith("attempt ") for key in taken)
+    for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
+        if room <= 0:
+            break
+        if not _may_start(goal):
+            continue
+        prefix = f"attempt {goal.id}/"
+        own = goal.spec.parallel or limits.parallel
+        own -= sum(key.startswith(prefix) for key in taken)
+        for task in _startable(goal, taken, now)[: max(0, min(room, own))]:
+            actions.append(StartAttempt(goal.id, task.spec.id))
+            room -= 1
+    return actions
+
+
+def _may_start(goal: GoalStatus) -> bool:
+    return not (
+        has_ended(goal)
+        or goal.started_at is None
+        or goal.paused
+        or goal.cancelling
+        or goal.setup_failure
+        or any(operation.name == "rollback" for operation in goal.pending_operations())
+    )
+
+
+def _startable(goal: GoalStatus, taken: set[str], now: float) -> list[TaskStatus]:
+    tasks = [
+        task
+        for task in goal.tasks.values()
+        if task.state in (TaskState.PENDING, TaskState.WAITING)
+        and task.not_before <= now
+        and goal.unblocked(task)
+        and attempt_key(goal.id, task.spec.id) not in taken
+    ]
+    if not tasks:
+        return []
+    dependents = dag.dependents(goal.spec.plan.tasks)
+    tasks.sort(key=lambda task: (-task.spec.priority, -len(dependents[task.spec.id])))
+    return _within_groups(goal, tasks)
+
+
+def _within_groups(goal: GoalStatus, tasks: list[TaskStatus]) -> list[TaskStatus]:
+    """A full group holds back only its own tasks."""
+    groups = goal.spec.plan.groups
+    used = Counter(
+        task.spec.group
+        for task in goal.tasks.values()
+        if task.spec.group and task.state in (TaskState.RUNNING, TaskState.CHECKING)
+    )
+    chosen = []
+    for task in tasks:
+        group = task.spec.group
+        if group in groups:
+            if used[group] >= groups[group]:
+                continue
+            used[group] += 1
+        chosen.append(task)
+    return chosen
+
+
+def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:
+    """When the next waiting task may start, if that is in the future."""
+    times = [
+        task.not_before
+        for goal in goals.values()
+        if _may_start(goal)
+        for task in goal.tasks.values()
+        if task.state is TaskState.WAITING and task.not_before > now
+    ]
+    return min(times, default=None)

@@ -1,0 +1,241 @@
+"""Who asks for a verdict gets it here: the cache, a free gate worktree, the baseline, the proof.
+
+A verdict belongs to an exact tree, command and environment; *unknown* is never remembered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mo_daemon import environment, gate_memory
+from mo_daemon.gate import NONE, GateCommand, GateRun, GateSlot, Provision, Started, cache_key
+from mo_daemon.gate_proof import Proof, prove
+from mo_daemon.provision import Prepared
+from mo_daemon.runners import detect
+from mo_daemon.services import Services
+from mo_daemon.testids import Tests
+from mo_git import process
+from mo_git.errors import Exit, MoError
+from mo_git.lifecycle import GoalStatus
+
+
+class Gatekeeper:
+    """One per daemon; at most `gate.parallel` gates at once."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._free: list[GateSlot] = []
+        self._made = 0
+        self._commands: dict[tuple[str, str], GateCommand] = {}
+
+    # -- what to run ----------------------------------------------------------------------------------
+
+    async def command(self, goal: GoalStatus) -> GateCommand:
+        """The goal's gate: `--gate`, else `gate.command`, else what the base looks like."""
+        gate = self._services.settings.gate
+        text: str = goal.spec.gate or gate.command
+        known = (text, "" if text else goal.base or goal.spec.base)
+        if known not in self._commands:
+            found = text or await self._detect(goal)
+            self._commands[known] = GateCommand(found, gate.timeout, junit=gate.junit, keep=tuple(gate.keep))
+        return replace(self._commands[known], timeout=gate.timeout, junit=gate.junit, keep=tuple(gate.keep))
+
+    async def _detect(self, goal: GoalStatus) -> str:
+        async with self._slot() as slot:
+            await slot.prepare(goal.base or goal.spec.base)
+            found = detect(slot.path)
+        if not found:
+            raise MoError(
+                "no gate: nothing in this repository looks like a test suite",
+                "name the command that runs your tests: mo config set gate.command 'pytest -q'; "
+                "or say that there is none: mo config set gate.command none",
+                Exit.GATE,
+            )
+        return found[0].command
+
+    def _environment(self, goal: GoalStatus, slot: GateSlot) -> dict[str, str]:
+        services = self._services
+        return environment.task_environment(
+            services.environment(goal),
+            goal=goal.id,
+            task="integration",
+            attempt=0,
+            worktree=slot.path,
+            common_dir=services.home.common_dir,
+            port_base=19000,
+            passed=services.settings.workspace.env_pass,
+            guard=None,
+        )
+
+    # -- slots ----------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[GateSlot]:
+        async with self._services.gate_turns:
+            slot = self._free.pop() if self._free else self._new_slot()
+            try:
+                yield slot
+            finally:
+                self._free.append(slot)
+
+    def _new_slot(self) -> GateSlot:
+        self._made += 1
+        state = self._services.state
+        return GateSlot(
+            self._services.repo, state / "gates" / str(self._made), f"mo-{state.name}-gate-{self._made}"
+        )
+
+    def _provide(self, goal: GoalStatus, env: Mapping[str, str]) -> Provision:
+        log = self._services.home.gate_dir(goal.id) / "setup.log"
+
+        async def provide(worktree: Path) -> Prepared:
+            return await self._services.provisioner.prepare(
+                worktree, env=env, token=self._services.token(), log=log
+            )
+
+        return provide
+
+    def _started(self, token: str) -> Started:
+        return lambda identity: self._services.ledger.program_started(token, identity)
+
+    # -- verdicts -------------------------------------------------------------------------------------
+
+    async def baseline(self, goal: GoalStatus, commit: str) -> Tests | None:
+        """Outcomes per test of a good commit; run again where they are no longer remembered."""
+        run = await self.judge(goal, commit, None)
+        return run.tests
+
+    async def judge(self, goal: GoalStatus, commit: str, baseline: Tests | None) -> GateRun:
+        """The verdict on a commit's exact tree, from memory or by running the gate."""
+        services = self._services
+        command = await self.command(goal)
+        tree = await services.git(services.repo.tree_of, commit)
+        if command.command == NONE:
+            return gate_memory.no_gate(commit, tree)
+        key = self._key(goal, command, tree)
+        remembered = services.ledger.gate_run(key)
+        if remembered is not None:
+            return gate_memory.load(remembered, commit, baseline)
+        async with self._slot() as slot:
+            run = await self._run(goal, slot, command, commit, baseline)
+        if run.result != "unknown":
+            services.ledger.remember_gate(key, gate_memory.dump(run), services.now())
+        return run
+
+    async def run_on(self, goal: GoalStatus, commit: str, argv: tuple[str, ...], log: Path) -> process.Ending:
+        """Run another command (the goal's check) on a commit, in a gate worktree."""
+        services = self._services
+        async with self._slot() as slot:
+            await slot.prepare(commit, services.settings.gate.keep)
+            env = self._environment(goal, slot)
+            prepared = await self._provide(goal, env)(slot.path)
+            if prepared and not prepared.ok:
+                raise MoError(f"set-up failed: {prepared.reason}", f"see {prepared.log}", Exit.GATE)
+            return await services.run(
+                argv,
+                cwd=slot.path,
+                env=environment.with_local_tools(env, slot.path),
+                log=log,
+                timeout=services.settings.gate.timeout,
+                purpose=f"check {goal.id}",
+            )
+
+    async def _run(
+        self, goal: GoalStatus, slot: GateSlot, command: GateCommand, commit: str, baseline: Tests | None
+    ) -> GateRun:
+        services = self._services
+        token = services.token()
+        log = services.home.gate_dir(goal.id) / f"gate-{commit[:12]}-{token[:4]}.log"
+        env = self._environment(goal, slot)
+        services.ledger.program_starting(token, f"gate {goal.id}", services.now())
+        try:
+            return await slot.run(
+                commit,
+                command,
+                env=env,
+                token=token,
+                log=log,
+                baseline=baseline,
+                provision=self._provide(goal, env),
+                started=self._started(token),
+            )
+        finally:
+            services.ledger.program_ended([token])
+
+    def _key(self, goal: GoalStatus, command: GateCommand, tree: str) -> str:
+        return cache_key(tree, command, self._services.environment(goal), self._setup_id())
+
+    def _setup_id(self) -> str:
+        workspace = self._services.settings.workspace
+        return json.dumps([workspace.setup, workspace.env_pass])
+
+    # -- the proof ------------------------------------------------------------------------------------
+
+    async def prove(self, goal: GoalStatus) -> dict[str, Any]:
+        """Baseline on the base, and proof that the gate really tests the tree it is given.
+
+        Returns the data of a GATE_PROVED fact; refuses with the remedy (MoError, code GATE).
+        The proof holds for an environment: a later goal with the same command, set-up and PATH only needs
+        its baseline.
+        """
+        services = self._services
+        command = await self.command(goal)
+        if command.command == NONE:
+            return {
+                "command": NONE,
+                "commit": goal.base,
+                "failing": [],
+                "weak": True,
+                "reason": "no gate (none)",
+            }
+        environment_key = "proof " + cache_key("", command, services.environment(goal), self._setup_id())
+        if services.settings.gate.proof == "off" or services.ledger.gate_run(environment_key):
+            baseline = await self.judge(goal, goal.base, None)
+            if baseline.result == "unknown":
+                raise MoError(
+                    f"gate unknown on the base: {baseline.reason}", f"see {baseline.log}", Exit.GATE
+                )
+        else:
+            baseline = (await self._first_proof(goal, command)).baseline
+            services.ledger.remember_gate(environment_key, {"command": str(command.command)}, services.now())
+            key = self._key(goal, command, baseline.tree)
+            services.ledger.remember_gate(key, gate_memory.dump(baseline), services.now())
+        failing = list(baseline.tests.failing()) if baseline.tests else []
+        return {
+            "command": command.command,
+            "commit": goal.base,
+            "failing": failing,
+            "weak": baseline.weak,
+            "reason": baseline.reason,
+            "red": baseline.result == "red",
+            "tests": len(baseline.tests.outcomes) if baseline.tests else 0,
+        }
+
+    async def _first_proof(self, goal: GoalStatus, command: GateCommand) -> Proof:
+        services = self._services
+        token = services.token()
+        services.ledger.program_starting(token, f"gate proof {goal.id}", services.now())
+        try:
+            async with self._slot() as slot:
+                env = self._environment(goal, slot)
+                proof = await prove(
+                    slot,
+                    goal.base,
+                    command,
+                    env=env,
+                    token=token,
+                    log_dir=services.home.gate_dir(goal.id),
+                    main_top=services.home.top,
+                    provision=self._provide(goal, env),
+                    started=self._started(token),
+                )
+        finally:
+            services.ledger.program_ended([token])
+        if not proof.ok:
+            raise MoError(proof.reason, proof.hint, Exit.GATE)
+        return proof

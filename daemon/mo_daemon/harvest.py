@@ -1,0 +1,74 @@
+"""What a worktree holds when its agent has ended: looked at, refused or kept.  Never runs agent's code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mo_daemon import scope
+from mo_git.errors import MoError
+from mo_git.git import provenance, refs
+from mo_git.git.repo import Repo
+from mo_git.git.snapshot import NestedRepositories, Snapshot, problems, snapshot
+from mo_git.model import FailureClass, TaskSpec
+
+
+class AttemptFailed(Exception):
+    """An attempt leads to no candidate; `failure` says of which kind, `reason` in one line why."""
+
+    def __init__(self, failure: FailureClass, reason: str, **evidence: Any) -> None:
+        super().__init__(reason)
+        self.failure = failure
+        self.reason = reason
+        self.evidence = evidence
+
+
+_CLASS_OF_PROBLEM = {
+    "conflict_markers": FailureClass.INVALID_OUTPUT,
+    "too_large": FailureClass.INVALID_OUTPUT,
+    "secret": FailureClass.SECRETS,
+    "protected": FailureClass.SCOPE,
+}
+
+
+def look(repo: Repo, worktree: Path, base: str) -> Snapshot:
+    """The tree of the worktree; a repository that the agent made inside it is a breach."""
+    submodules = [path for path, _ in repo.special(base).submodules]
+    try:
+        return snapshot(repo, worktree, base, known_submodules=submodules)
+    except NestedRepositories as nested:
+        raise AttemptFailed(FailureClass.ISOLATION_BREACH, nested.message) from None
+
+
+def refuse(repo: Repo, base: str, found: Snapshot, spec: TaskSpec, max_file_bytes: int) -> list[str]:
+    """Raise for content that never becomes a commit; the paths outside a scope that is only warned about."""
+    trouble = problems(repo, base, found.tree, found.changed, max_file_bytes=max_file_bytes)
+    if trouble:
+        first = trouble[0]
+        more = f" (and {len(trouble) - 1} more)" if len(trouble) > 1 else ""
+        raise AttemptFailed(_CLASS_OF_PROBLEM[first.kind], f"{first.path}: {first.detail}{more}")
+    if spec.writes is None or spec.scope == "off":
+        return []
+    beyond = scope.outside(found.changed, spec.writes)
+    if beyond and spec.scope == "enforce":
+        raise AttemptFailed(FailureClass.SCOPE, "wrote outside its scope: " + ", ".join(beyond[:5]))
+    return beyond
+
+
+def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, when: int) -> str:
+    """A ref on what a worktree holds, if that differs from its base; the ref's name, or empty.
+
+    Where a snapshot is impossible (a nested repository, a broken pointer) the directory itself is all there
+    is; the caller keeps it.
+    """
+    if not worktree.is_dir() or not repo.exists(base):
+        return ""
+    try:
+        found = look(repo, worktree, base)
+    except (AttemptFailed, MoError):
+        return ""
+    if found.tree == repo.tree_of(base):
+        return ""
+    message = provenance.message(f"Kept: {goal}/{task}#{n}", "Left by an attempt that did not land.", {})
+    commit = repo.commit_tree(found.tree, [base], message, when=when)
+    return refs.keep(repo, goal, task, n, commit)

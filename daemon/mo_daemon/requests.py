@@ -1,0 +1,207 @@
+"""What people ask for through the inbox: each verb checks what is, records facts, and answers.
+
+An answer is a document: {"ok": true, "message"} or a refusal with code, message and hint.  None means that
+a job was started or requested and will answer later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mo_daemon.agents import agent_for
+from mo_daemon.decide import attempt_key
+from mo_git import dag
+from mo_git.errors import Exit, MoError
+from mo_git.ledger.records import goal_from_data
+from mo_git.lifecycle import GoalStatus, TaskStatus, has_ended
+from mo_git.model import GoalSpec, GoalState, Kind, NewFact, TaskState
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Desk(Protocol):
+        """What a request may ask of the engine."""
+
+        def goal(self, goal_id: str) -> GoalStatus: ...
+        def has_goal(self, goal_id: str) -> bool: ...
+        def adopt(self, spec: GoalSpec) -> None: ...
+        def record(self, facts: list[NewFact], *, durable: bool = False) -> object: ...
+        def stop_job(self, key: str) -> None: ...
+        def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None: ...
+        def check_settings(self) -> None: ...
+
+
+Answer = dict[str, Any] | None
+Handler = Callable[["Desk", str, Mapping[str, Any]], Answer]
+
+
+def handle(desk: Desk, name: str, verb: str, payload: Mapping[str, Any]) -> Answer:
+    """Carry out one request; a refusal is an answer, too."""
+    try:
+        handler = HANDLERS.get(verb)
+        if handler is None:
+            raise MoError(f"unknown request {verb}", "the daemon may be older than the command", Exit.USAGE)
+        return handler(desk, name, payload)
+    except MoError as error:
+        return refusal(error)
+    except (KeyError, TypeError, ValueError) as error:
+        return refusal(MoError(f"request {verb} is malformed: {error!r}", "", Exit.USAGE))
+
+
+def refusal(error: MoError) -> dict[str, Any]:
+    return {"ok": False, "code": error.code.name.lower(), "message": error.message, "hint": error.hint}
+
+
+def _ok(message: str, **more: Any) -> dict[str, Any]:
+    return {"ok": True, "message": message, **more}
+
+
+def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    spec = goal_from_data(payload["goal"])
+    if desk.has_goal(spec.id):
+        return _ok(f"{spec.id} is queued already", goal=spec.id)
+    desk.check_settings()
+    for task in spec.plan.tasks:
+        if agent_for(task) is None:
+            raise MoError(
+                f"task {task.id} needs an agent ({task.provider}); this mo runs commands only",
+                "give the task a run = [...] argv; see docs/plans.md",
+                Exit.AGENT,
+            )
+    if spec.depends_on and not desk.has_goal(spec.depends_on):
+        raise MoError(f"no goal {spec.depends_on}", "mo status lists the goals", Exit.NOT_FOUND)
+    desk.adopt(spec)
+    return _ok(f"queued {spec.id}", goal=spec.id)
+
+
+def _chore(verb: str) -> Handler:
+    def handler(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+        desk.check_settings()
+        desk.start_chore(name, verb, payload)
+        return None
+
+    return handler
+
+
+def _pause(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    goal = _open_goal(desk, payload)
+    if goal.paused:
+        return _ok(f"{goal.id} is paused already")
+    desk.record([NewFact(goal.id, Kind.GOAL_PAUSED)])
+    return _ok(f"{goal.id} is paused; running attempts finish. mo resume {goal.id}")
+
+
+def _resume(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    goal = desk.goal(payload["goal"])
+    if goal.paused:
+        desk.record([NewFact(goal.id, Kind.GOAL_RESUMED)])
+    elif goal.state is GoalState.HALTED:
+        desk.check_settings()
+        desk.record([NewFact(goal.id, Kind.GOAL_REOPENED, {"why": "resumed"})])
+    elif has_ended(goal):
+        raise MoError(f"{goal.id} has ended: {goal.state}", f"mo retry {goal.id} starts what failed again")
+    else:
+        return _ok(f"{goal.id} is not paused")
+    return _ok(f"{goal.id} goes on")
+
+
+def _cancel(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    goal = _open_goal(desk, payload)
+    desk.record([NewFact(goal.id, Kind.CANCEL_REQUESTED, {"reason": payload.get("reason") or "cancelled"})])
+    return _ok(f"{goal.id} is being cancelled; its work is kept and what landed stays")
+
+
+def _open_goal(desk: Desk, payload: Mapping[str, Any]) -> GoalStatus:
+    goal = desk.goal(payload["goal"])
+    if has_ended(goal):
+        raise MoError(f"{goal.id} has ended: {goal.state}", f"mo show {goal.id}")
+    return goal
+
+
+def _task(goal: GoalStatus, task_id: str) -> TaskStatus:
+    task = goal.tasks.get(task_id)
+    if task is None:
+        raise MoError(
+            f"{goal.id} has no task {task_id}", "its tasks: " + ", ".join(goal.tasks), Exit.NOT_FOUND
+        )
+    return task
+
+
+def _skip(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    goal = desk.goal(payload["goal"])
+    task = _task(goal, payload["task"])
+    if task.satisfied:
+        raise MoError(f"{goal.id}/{task.spec.id} is {task.state}: there is nothing to skip")
+    facts = [
+        NewFact(goal.id, Kind.SKIPPED, {"reason": "skipped by a person", "satisfies": True}, task.spec.id)
+    ]
+    facts += _unskip(goal, [task.spec.id])
+    desk.record(facts + _reopen(goal, "a task was skipped"))
+    desk.stop_job(attempt_key(goal.id, task.spec.id))
+    return _ok(f"{goal.id}/{task.spec.id} counts as done for its dependents")
+
+
+def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    goal = desk.goal(payload["goal"])
+    chosen = [_task(goal, payload["task"])] if payload.get("task") else list(goal.tasks.values())
+    again = [task for task in chosen if _can_retry(task)]
+    if not again and goal.state is not GoalState.HALTED:
+        what = f"{goal.id}/{payload['task']} is {chosen[0].state}" if payload.get("task") else f"in {goal.id}"
+        raise MoError(f"nothing to retry: {what}", f"mo status {goal.id}")
+    ids = [task.spec.id for task in again]
+    hint = {"hint": payload.get("hint", "")}
+    facts = [NewFact(goal.id, Kind.RETRIED, hint, task_id) for task_id in ids]
+    facts += [fact for fact in _unskip(goal, ids) if fact.task not in ids]
+    desk.record(facts + _reopen(goal, "retried"))
+    return _ok(f"{goal.id}: again " + (", ".join(ids) or "from the start"))
+
+
+def _can_retry(task: TaskStatus) -> bool:
+    return task.ended and task.state not in (TaskState.LANDED, TaskState.UNCHANGED)
+
+
+def _unskip(goal: GoalStatus, task_ids: list[str]) -> list[NewFact]:
+    """Dependents that were skipped because of these tasks are pending again."""
+    dependents = dag.dependents(goal.spec.plan.tasks)
+    wanted = {name for task_id in task_ids for name in dependents[task_id]}
+    return [
+        NewFact(goal.id, Kind.RETRIED, {}, task.spec.id)
+        for task in goal.tasks.values()
+        if task.spec.id in wanted and task.state is TaskState.SKIPPED and not task.satisfies
+    ]
+
+
+def _reopen(goal: GoalStatus, why: str) -> list[NewFact]:
+    return [NewFact(goal.id, Kind.GOAL_REOPENED, {"why": why})] if has_ended(goal) else []
+
+
+def _operation(verb: str) -> Handler:
+    def handler(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+        goal = desk.goal(payload["goal"])
+        if goal.started_at is None:
+            raise MoError(f"{goal.id} has not started: it is {goal.state}", f"mo status {goal.id}")
+        if verb == "sync" and has_ended(goal) and not goal.spec.target:
+            raise MoError(f"{goal.id} has no target branch", "", Exit.USAGE)
+        arguments = {key: payload[key] for key in ("onto", "task", "to", "with_dependents") if key in payload}
+        data = {"request": name, "operation": verb, "arguments": arguments}
+        desk.record([NewFact(goal.id, Kind.OPERATION_REQUESTED, data)], durable=True)
+        return None
+
+    return handler
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "do": _do,
+    "prove": _chore("prove"),
+    "recover": _chore("recover"),
+    "gc": _chore("gc"),
+    "pause": _pause,
+    "resume": _resume,
+    "cancel": _cancel,
+    "skip": _skip,
+    "retry": _retry,
+    "land": _operation("land"),
+    "sync": _operation("sync"),
+    "rollback": _operation("rollback"),
+}

@@ -1,0 +1,97 @@
+"""What every job of the engine is given: the edges, the settings and the way to record facts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+from mo_daemon.provision import Provisioner
+from mo_daemon.worktrees import Pool
+from mo_git import process
+from mo_git.config import Config
+from mo_git.git.merge import Merger
+from mo_git.git.repo import Repo
+from mo_git.home import Home
+from mo_git.ledger.writer import Ledger
+from mo_git.lifecycle import GoalStatus
+from mo_git.model import Fact, NewFact
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Recorder(Protocol):
+    def __call__(self, facts: Iterable[NewFact], *, durable: bool = False) -> Sequence[Fact]: ...
+
+
+@dataclass
+class Services:
+    """One per daemon.  `now` is the wall clock, `token` makes a new unguessable id, `jitter` draws [0, 1)."""
+
+    home: Home
+    repo: Repo
+    state: Path  # outside the repository: worktrees, caches, scratch
+    environ: Mapping[str, str]
+    settings: Config
+    merger: Merger
+    pool: Pool
+    ledger: Ledger
+    record: Recorder
+    goals: Mapping[str, GoalStatus]
+    now: Callable[[], float]
+    token: Callable[[], str]
+    jitter: Callable[[], float]
+    threads: Executor
+    gate_turns: asyncio.Semaphore
+    provisioner: Provisioner
+
+    async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking git work in a pool thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
+
+    def environment(self, goal: GoalStatus) -> dict[str, str]:
+        """The base environment of a goal's programs: the daemon's, with the PATH of `mo do`'s caller."""
+        base = {**self.environ, **goal.spec.environment}
+        return {key: value for key, value in base.items() if value}
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        timeout: float,
+        purpose: str,
+    ) -> process.Ending:
+        """Run a program to its end, known to the ledger from before it starts until nothing of it lives."""
+        token = self.token()
+        self.ledger.program_starting(token, purpose, self.now())
+        try:
+            sink = process.Sink(log, int(self.settings.limits.log_mb * 1024 * 1024))
+            child = process.start(argv, cwd=cwd, env=env, token=token, stdout=sink)
+            self.ledger.program_started(token, child.identity)
+            return await child.wait(timeout)
+        finally:
+            self.ledger.program_ended([token])
+
+
+def tail(log: Path, limit: int = 4000) -> str:
+    """The last part of a log as text; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - limit))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def last_line(log: Path) -> str:
+    lines = [line.strip() for line in tail(log, 2000).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""

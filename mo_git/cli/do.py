@@ -1,0 +1,119 @@
+"""`mo do`: queue a goal and follow it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mo_git import views
+from mo_git.cli import Context, follow
+from mo_git.cli.context import emit_json, json_option, say, use_color
+from mo_git.cli.goals import Options, find_repository, make_goal, queue, read_source, refuse_untrusted
+from mo_git.cli.ids import resolve_goal
+from mo_git.cli.plan import show_plan
+from mo_git.errors import Exit
+from mo_git.home import Home
+from mo_git.lifecycle import GoalStatus
+from mo_git.model import GoalSpec, GoalState
+from mo_git.text import count
+
+_EXIT = {
+    GoalState.DONE: Exit.OK,
+    GoalState.HALTED: Exit.PERSON,
+    GoalState.OVER_BUDGET: Exit.BUDGET,
+}
+
+
+@click.command(name="do")
+@click.argument("goal")
+@click.option("--base", default="", metavar="REV", help="Start from this commit instead of HEAD.")
+@click.option("-j", "--parallel", type=click.IntRange(min=1), metavar="N", help="At most N tasks at once.")
+@click.option("--plan-only", is_flag=True, help="Check the plan and show it; run nothing.")
+@click.option("--detach", is_flag=True, help="Do not follow; print the goal's id.")
+@click.option("--deliver", type=click.Choice(["branch", "merge"]), help="What happens when all is green.")
+@click.option("--gate", metavar="CMD", help="The gate command of this goal.")
+@click.option(
+    "--depends-on", default="", metavar="GOAL", help="Start when this goal is done, from its result."
+)
+@click.option("--include-dirty", is_flag=True, help="Put uncommitted changes into the base.")
+@click.option("--provider", default="auto", metavar="P", help="For tasks that name none: auto, command.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_obj
+def command(
+    obj: Context,
+    goal: str,
+    base: str,
+    parallel: int | None,
+    plan_only: bool,
+    detach: bool,
+    deliver: str | None,
+    gate: str | None,
+    depends_on: str,
+    include_dirty: bool,
+    provider: str,
+    yes: bool,
+) -> None:
+    """Queue a goal and follow it.
+
+    GOAL is @FILE: a plan (.toml, .json) or a goal file (.md).  Ctrl-C only stops following: the goal goes on.
+    """
+    source = read_source(goal, obj.cwd, provider)
+    if plan_only:
+        show_plan(obj, source.plan, "tree", None)
+        return
+    layout, home = find_repository(obj.cwd)
+    refuse_untrusted(source, layout)
+    after = resolve_goal(home, depends_on) if depends_on else ""
+    options = Options(base, parallel, deliver or "", gate, after, include_dirty)
+    spec = make_goal(source, options, layout)
+    if not (yes or _agreed(obj, spec)):
+        click.echo("nothing was queued", err=True)
+        raise click.exceptions.Exit(Exit.INTERRUPTED)
+    queue(home, spec, source.text)
+    if detach:
+        _say_detached(obj, spec)
+        return
+    raise click.exceptions.Exit(follow_to_end(obj, home, spec.id))
+
+
+def _agreed(obj: Context, spec: GoalSpec) -> bool:
+    """Ask on a terminal; where nobody can answer, go on."""
+    if obj.no_input or obj.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    say(obj, views.graph_text(spec.plan, use_color(obj)))
+    where = f"{spec.target} at {spec.base[:10]}" if spec.target else spec.base[:10]
+    click.echo(f"{count(len(spec.plan.tasks), 'task')}, starting from {where}")
+    return click.confirm("Run it?", default=True)
+
+
+def _say_detached(obj: Context, spec: GoalSpec) -> None:
+    if obj.json:
+        emit_json({"v": 1, "goal": spec.id})
+        return
+    click.echo(spec.id)
+    if not obj.quiet:
+        click.echo(f"watch: mo status {spec.id} --watch   land: mo land {spec.id}", err=True)
+
+
+def follow_to_end(obj: Context, home: Home, goal: str, after: int = 0) -> Exit:
+    """Follow a goal until it ends, print the summary, return the exit code; Ctrl-C only stops following.
+
+    Facts up to the number `after` are not shown.
+    """
+    try:
+        status = follow.follow(home, goal, obj, after=after)
+    except follow.Detached:
+        click.echo(f"no longer following; {goal} goes on (mo status {goal}, mo cancel {goal})", err=True)
+        return Exit.INTERRUPTED
+    if not obj.json:
+        click.echo("\n".join(views.summary_lines(status)))
+    return exit_code(status)
+
+
+def exit_code(status: GoalStatus) -> Exit:
+    """0 only for a goal that is done; 5 where a person has to act, 8 where that is because of the gate."""
+    if status.state is GoalState.HALTED and status.reason.startswith("gate"):
+        return Exit.GATE
+    return _EXIT.get(status.state, Exit.FAILED)

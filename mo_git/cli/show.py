@@ -1,0 +1,178 @@
+"""`mo show`: one goal, task or attempt in full."""
+
+from __future__ import annotations
+
+import click
+
+from mo_git import views
+from mo_git.cli import Context
+from mo_git.cli.context import emit_json, json_option, open_home, open_reader, say, use_color
+from mo_git.cli.ids import ID, LAST, find_attempt, find_task, resolve_goal, split
+from mo_git.lifecycle import Attempt, GoalStatus, TaskStatus
+from mo_git.model import Command
+from mo_git.text import clock, count, duration, one_line, paint, state_color, table, terminal_text
+
+_LAST_GATES = 5
+
+
+@click.command(name="show")
+@click.argument("what", default=LAST, type=ID, metavar="[ID]")
+@json_option
+@click.pass_obj
+def command(obj: Context, what: str) -> None:
+    """Show one goal, task or attempt in full.
+
+    ID is GOAL, GOAL/TASK or GOAL/TASK#N (the Nth attempt); the newest goal where none is named.
+    """
+    goal_text, task_text, number = split(what)
+    reader = open_reader(open_home(obj))
+    try:
+        goal = reader.goal(resolve_goal(reader, goal_text))
+    finally:
+        reader.close()
+    if not task_text:
+        _show_goal(obj, goal)
+        return
+    task = find_task(goal, task_text)
+    if number is None:
+        _show_task(obj, goal, task)
+    else:
+        attempt = find_attempt(goal, task, number)
+        assert attempt is not None, "a numbered attempt is found or refused"
+        _show_attempt(obj, goal, task, attempt)
+
+
+# -- a goal -------------------------------------------------------------------------------------------
+
+
+def _show_goal(obj: Context, goal: GoalStatus) -> None:
+    if obj.json:
+        emit_json(views.goal_document(goal))
+        return
+    color = use_color(obj)
+    state = paint(goal.state, state_color(goal.state), color)
+    lines = [f"{goal.id}  {state}  {one_line(goal.spec.title, 80)}", *_facts(goal), ""]
+    lines.append(views.graph_text(goal, color))
+    lines += _section("landings", _landings(goal))
+    lines += _section("gates", _gates(goal))
+    lines += _section("conflicts", [_conflict(conflict) for conflict in goal.conflicts])
+    lines += _section("needs you", [[str(need["why"]), str(need["do"])] for need in views.needs(goal)])
+    say(obj, "\n".join(lines))
+
+
+def _facts(goal: GoalStatus) -> list[str]:
+    base, integration = goal.base or goal.spec.base, goal.integration
+    rows = [["base", base[:10] + (f" on {goal.spec.target}" if goal.spec.target else "")]]
+    if integration and integration != base:
+        rows.append(["integration", f"{integration[:10]}, {count(len(goal.landings), 'landing')}"])
+    if goal.spec.depends_on:
+        rows.append(["after", goal.spec.depends_on])
+    if goal.started_at is not None and goal.ended_at is not None:
+        rows.append(["took", duration(goal.ended_at - goal.started_at)])
+    if goal.reason:
+        rows.append(["reason", one_line(goal.reason)])
+    return table([[f"  {name}", said] for name, said in rows])
+
+
+def _section(title: str, rows: list[list[str]]) -> list[str]:
+    return ["", title, *table([["  " + row[0], *row[1:]] for row in rows])] if rows else []
+
+
+def _landings(goal: GoalStatus) -> list[list[str]]:
+    return [
+        [
+            str(landing.get("seq", "")),
+            str(landing["commit"])[:7],
+            clock(landing["at"]),
+            ", ".join(landing.get("tasks", ())) or one_line(str(landing.get("purpose", ""))),
+        ]
+        for landing in goal.landings
+    ]
+
+
+def _gates(goal: GoalStatus) -> list[list[str]]:
+    rows = []
+    for gate in goal.gates[-_LAST_GATES:]:
+        tests = gate.get("tests") or {}
+        said = [f"{tests[key]} {key}" for key in ("passed", "failed", "missing", "flaky") if tests.get(key)]
+        said += ["cached"] if gate.get("cached") else [duration(gate["seconds"])] if "seconds" in gate else []
+        said += [f"({one_line(', '.join(gate['failed_ids'][:3]))})"] if gate.get("failed_ids") else []
+        about = ", ".join(gate.get("tasks", ()))
+        rows.append([str(gate.get("commit", ""))[:7], str(gate.get("result", "")), about, ", ".join(said)])
+    return rows
+
+
+def _conflict(conflict: object) -> list[str]:
+    assert isinstance(conflict, dict)
+    others = f"with {', '.join(conflict['with'])}" if conflict.get("with") else ""
+    return [str(conflict["task"]), others, one_line(", ".join(conflict.get("paths", ())))]
+
+
+# -- a task, an attempt -------------------------------------------------------------------------------
+
+
+def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
+    document = views.task_document(goal, task)
+    if obj.json:
+        emit_json({"v": 1, "task": {"goal": goal.id, **document}})
+        return
+    state = goal.task_state(task)
+    spec = task.spec
+    painted = paint(state, state_color(state), use_color(obj))
+    lines = [f"{goal.id}/{spec.id}  {painted}  {one_line(spec.title, 80)}"]
+    rows = [
+        ["reason", one_line(task.reason)],
+        ["after", ", ".join(spec.depends_on)],
+        ["run", _command(spec.run)],
+        ["check", _command(spec.check)],
+        ["writes", ", ".join(spec.writes or ())],
+        ["branch", document["branch"] if task.attempts else ""],
+        ["candidate", task.commit[:10]],
+        ["landed as", task.landed_commit[:10]],
+        ["changed", one_line(", ".join(task.paths), 400)],
+        ["worktree", document["worktree"] or ""],
+    ]
+    lines += table([[f"  {name}", said] for name, said in rows if said])
+    if spec.prompt:
+        lines += ["", *(f"  {line}" for line in terminal_text(spec.prompt).strip().splitlines())]
+    attempts = [[f"#{attempt.n}", *_attempt_cells(attempt)] for attempt in task.attempts]
+    lines += _section("attempts", attempts)
+    needs = [need for need in views.needs(goal) if need["task"] == spec.id]
+    lines += [f"\nnext: {need['do']}" for need in needs]
+    say(obj, "\n".join(lines))
+
+
+def _command(command: Command | None) -> str:
+    if command is None:
+        return ""
+    import shlex
+
+    return one_line(command if isinstance(command, str) else shlex.join(command))
+
+
+def _attempt_cells(attempt: Attempt) -> list[str]:
+    took = "" if attempt.ended_at is None else duration(attempt.ended_at - attempt.started_at)
+    why = ": ".join(part for part in (attempt.failure, one_line(attempt.reason)) if part)
+    return [attempt.state, clock(attempt.started_at), took, why]
+
+
+def _show_attempt(obj: Context, goal: GoalStatus, task: TaskStatus, attempt: Attempt) -> None:
+    documents = views.task_document(goal, task)["attempts"]
+    document = next(one for one in documents if one["n"] == attempt.n)
+    if obj.json:
+        emit_json({"v": 1, "attempt": {"goal": goal.id, "task": task.spec.id, **document}})
+        return
+    state, started, took, why = _attempt_cells(attempt)
+    rows = [
+        ["state", state],
+        ["reason", why],
+        ["base", attempt.base[:10]],
+        ["branch", attempt.branch],
+        ["started", started],
+        ["took", took],
+        ["exit code", "" if attempt.exit_code is None else str(attempt.exit_code)],
+        ["kept as", attempt.kept],
+        ["log", f"mo logs {goal.id}/{task.spec.id}#{attempt.n}"],
+    ]
+    lines = [f"{goal.id}/{task.spec.id}#{attempt.n}"]
+    say(obj, "\n".join(lines + table([[f"  {name}", said] for name, said in rows if said])))

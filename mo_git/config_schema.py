@@ -1,0 +1,296 @@
+"""Every key of the settings: name, type, limits, default and one line of documentation.
+
+The file `config.toml` at the repository's root is written from here (`render_default_file`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from mo_git.tomltext import toml_value
+
+Provider = Literal["auto", "claude", "codex", "command"]
+AgentProvider = Literal["claude", "codex"]
+Texts = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+]
+
+
+def key(default: Any, doc: str, *, guarded: bool = False, allowed: str = "", **limits: Any) -> Any:
+    """A setting.  `guarded`: a tracked file can set it only when the user trusts that file.
+
+    Guarded are commands, and what would loosen the isolation of agents.  `allowed` says in words what the
+    limits mean where they do not say it themselves.
+    """
+    return Field(
+        default, description=doc, json_schema_extra={"guarded": guarded, "allowed": allowed}, **limits
+    )
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Orchestrator(Section):
+    """How much runs at once."""
+
+    max_parallel: int = key(150, "agents that may run at once on this machine", ge=1)
+    tick_seconds: float = key(2.0, "seconds after which the daemon looks again without an event", gt=0)
+    min_free_disk_gb: float = key(1.0, "start nothing with less free disk space than this", ge=0)
+    max_load_per_cpu: float = key(0.0, "start nothing while the load per CPU is above this; 0: off", ge=0)
+
+
+class Retry(Section):
+    """Attempts that failed for a passing reason."""
+
+    max_attempts: int = key(10, "attempts of one task, the first included", ge=1)
+    base_seconds: float = key(30.0, "first wait before a retry; it doubles each time", ge=0)
+    max_seconds: float = key(1800.0, "longest wait before a retry", ge=0)
+    same_way: int = key(2, "retries after failing the same way (time-out, crash)", ge=0)
+
+
+class Claude(Section):
+    """Claude Code."""
+
+    default_model: str = key("sonnet", "model where a task names none; empty: the CLI's own")
+    default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
+    max_budget_usd: float | None = key(None, "US dollars one goal may spend with this provider", ge=0)
+    execution_security_mode: Literal["restricted", "trusted_local"] = key(
+        "restricted", "restricted: in a sandbox; trusted_local: without one", guarded=True
+    )
+
+
+class Codex(Section):
+    """Codex."""
+
+    default_model: str = key("", "model where a task names none; empty: the CLI's own")
+    default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
+    max_budget_usd: float | None = key(None, "US dollars one goal may spend with this provider", ge=0)
+    execution_security_mode: Literal["restricted", "trusted_local"] = key(
+        "restricted", "restricted: in a sandbox; trusted_local: without one", guarded=True
+    )
+
+
+class CommandTasks(Section):
+    """Tasks that run a command instead of an agent."""
+
+    default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
+
+
+class PhaseDefaults(Section):
+    """Who does which phase where nothing else says so."""
+
+    decompose: AgentProvider = key("claude", "makes a plan from a goal")
+    execute: AgentProvider = key("codex", "does a task")
+    review: AgentProvider = key("claude", "reviews a task's diff")
+    discover: AgentProvider = key("claude", "looks for improvements")
+    simple: AgentProvider = key("codex", "does an item of simple mode")
+    resolve: AgentProvider = key("claude", "resolves a merge conflict")
+    verify: AgentProvider = key("claude", "says what a goal still lacks")
+
+
+class Routing(Section):
+    """Which provider gets which work."""
+
+    default_provider: Provider = key("auto", "provider of all tasks; auto: by phase and by what is usable")
+    auto_fallback: bool = key(True, "with auto: another provider takes over when one is down")
+    phase_defaults: PhaseDefaults = Field(default_factory=PhaseDefaults)
+
+
+class Git(Section):
+    """Branches and commits."""
+
+    branch_prefix: str = key(
+        "mo/",
+        "what all branches of mo start with",
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9_-]*/)+$",
+        allowed='letters, digits, - and _, ending with a slash, such as "mo/"',
+    )
+    base: str = key("", "revision goals start from; empty: the branch that is checked out")
+    author: str = key(
+        "",
+        'author of the commits mo makes, "Name <email>"; empty: git\'s own setting',
+        pattern=r"^([^<>\n]*[^<>\s] <[^<>\s]+>)?$",
+        allowed='"Name <email>"',
+    )
+
+
+class Workspace(Section):
+    """The worktrees in which tasks run."""
+
+    root_dir: str = key(
+        "", "directory for worktrees; empty: mo's state directory, outside the repository", guarded=True
+    )
+    keep: Literal["never", "failed", "always"] = key("failed", "worktrees that stay when their attempt ended")
+    setup: Texts = key((), "commands (sh -c) run once in each fresh worktree", guarded=True)
+    teardown: Texts = key((), "commands (sh -c) run before a worktree is removed", guarded=True)
+    setup_timeout: float = key(1800.0, "seconds for each of these commands", gt=0)
+    env_pass: Texts = key((), "names of environment variables that agents and checks get too", guarded=True)
+
+
+class Gate(Section):
+    """The tests that every landing must pass."""
+
+    command: str = key("", 'command (sh -c); empty: detected; "none": no gate', guarded=True)
+    timeout: float = key(1800.0, "seconds for one run", gt=0)
+    junit: str = key("", "JUnit XML file that the command writes, relative to the worktree")
+    keep: Texts = key((), "ignored paths that stay in the gate's worktree between runs")
+    proof: Literal["required", "off"] = key("required", "prove first that the gate notices a broken tree")
+    parallel: int = key(1, "gate runs at once", ge=1)
+
+
+class Limits(Section):
+    """Sizes."""
+
+    max_file_mb: float = key(20.0, "largest file a task may add", gt=0)
+    log_mb: float = key(32.0, "output kept of one attempt or gate run", gt=0)
+
+
+class Planner(Section):
+    """Plans."""
+
+    max_tasks: int = key(200, "tasks a plan may have", ge=1)
+    serialize_overlaps: bool = key(False, "run tasks that may write the same paths one after the other")
+
+
+class Daemon(Section):
+    """The background process."""
+
+    idle_minutes: float = key(30.0, "minutes without anything to do after which it ends", ge=0)
+
+
+class Log(Section):
+    """The daemon's log."""
+
+    level: Literal["debug", "info", "warning", "error"] = key("info", "least important lines to write")
+    keep_days: float = key(30.0, "days after which old logs are removed", gt=0)
+
+
+class Config(Section):
+    """All settings."""
+
+    orchestrator: Orchestrator = Field(default_factory=Orchestrator)
+    retry: Retry = Field(default_factory=Retry)
+    claude: Claude = Field(default_factory=Claude)
+    codex: Codex = Field(default_factory=Codex)
+    command: CommandTasks = Field(default_factory=CommandTasks)
+    routing: Routing = Field(default_factory=Routing)
+    git: Git = Field(default_factory=Git)
+    workspace: Workspace = Field(default_factory=Workspace)
+    gate: Gate = Field(default_factory=Gate)
+    limits: Limits = Field(default_factory=Limits)
+    planner: Planner = Field(default_factory=Planner)
+    daemon: Daemon = Field(default_factory=Daemon)
+    log: Log = Field(default_factory=Log)
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    """Leaves of a table, its own keys before its sub-tables."""
+    for name, field in model.model_fields.items():
+        if not _section(field):
+            yield prefix + name, field
+    for name, field in model.model_fields.items():
+        if section := _section(field):
+            yield from _walk(section, f"{prefix}{name}.")
+
+
+@cache
+def leaves() -> Mapping[str, FieldInfo]:
+    """Dotted key -> its field, in the order of the file."""
+    return dict(_walk(Config, ""))
+
+
+def guarded_keys() -> tuple[str, ...]:
+    """Keys that a tracked file can set only when it is trusted."""
+    return tuple(name for name, field in leaves().items() if _extra(field)["guarded"])
+
+
+def key_listing() -> list[tuple[str, Any, str]]:
+    """(dotted key, default, one line of documentation) of every key."""
+    return [(name, field.default, field.description or "") for name, field in leaves().items()]
+
+
+def takes_text(name: str) -> bool:
+    """Whether the key's value is text, so that an unquoted word is meant literally."""
+    kind = leaves()[name].annotation if name in leaves() else None
+    return kind is str or get_origin(kind) is Literal
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
+def choices(field: FieldInfo) -> Sequence[str]:
+    """The words that a key takes, or nothing where it takes more than words."""
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+
+
+def allowed(field: FieldInfo) -> str:
+    """What the key takes, in words."""
+    if words := choices(field):
+        return f"one of {', '.join(words)}"
+    if said := _extra(field).get("allowed"):
+        return str(said)
+    kind = field.annotation
+    if get_origin(kind) is tuple:
+        return 'a list of texts such as ["a", "b"]'
+    names = {bool: "true or false", str: "text", int: "a whole number"}
+    name = names[kind] if isinstance(kind, type) and kind in names else "a number"
+    for limit in field.metadata:
+        if (least := getattr(limit, "ge", None)) is not None:
+            name += f", {least} or more"
+        if (above := getattr(limit, "gt", None)) is not None:
+            name += f" greater than {above}"
+    return name
+
+
+def plain(value: Any) -> Any:
+    """A setting's value as a person writes it: lists for tuples, 30 for 30.0."""
+    if isinstance(value, tuple):
+        return list(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_HEAD = """\
+# Every setting of mo with its default.  All are optional.
+#
+# Settings are read from, later ones winning: the user's own file ($XDG_CONFIG_HOME/mo/config.toml), this
+# repository's .mo/config.toml, .mo/local.toml (this clone only), environment variables such as
+# MO_ORCHESTRATOR__MAX_PARALLEL=8, and options of the command line.  `mo config show --origin` says where each
+# value comes from.  Keys marked (trust) count in a git-tracked file only after `mo trust`.
+"""
+
+
+def render_default_file() -> str:
+    """The text of `config.toml`."""
+    text = _HEAD
+    table = ""
+    for name, field in leaves().items():
+        section, _, last = name.rpartition(".")
+        if section != table:
+            table = section
+            text += f"\n# {_title(section)}\n[{section}]\n"
+        text += f"# {field.description}{' (trust)' if _extra(field)['guarded'] else ''}\n"
+        if field.default is None:
+            text += f"# {last} =\n"
+        else:
+            text += f"{last} = {toml_value(plain(field.default))}\n"
+    return text
+
+
+def _title(section: str) -> str:
+    model: type[BaseModel] = Config
+    for part in section.split("."):
+        model = _section(model.model_fields[part]) or model
+    return re.sub(r"\s+", " ", model.__doc__ or "")

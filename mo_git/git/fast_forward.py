@@ -1,0 +1,96 @@
+"""Moving a branch that somebody has checked out: only forward, only where nothing is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from mo_git.git.binary import Git, operation_in_progress
+from mo_git.git.layout import discover
+from mo_git.process import Completed
+
+
+class Refusal(StrEnum):
+    """Why a checked-out branch was not moved."""
+
+    DIRTY = "dirty"  # changes to tracked files in the way
+    UNTRACKED = "untracked"  # untracked or ignored files in the way
+    NOT_FAST_FORWARD = "not_fast_forward"
+    OPERATION = "operation_in_progress"
+    OTHER = "other"  # detail says what git said
+
+
+@dataclass(frozen=True, slots=True)
+class FastForward:
+    """`moved`: the worktree's branch now contains the commit.  Else `refusal`, with the `paths` in the way.
+
+    `uncommitted` names changed and untracked files that were left as they are.
+    """
+
+    moved: bool
+    refusal: Refusal | None = None
+    paths: tuple[str, ...] = ()
+    detail: str = ""
+    uncommitted: tuple[str, ...] = ()
+
+
+def fast_forward(worktree: Path, commit: str) -> FastForward:
+    """Move the branch that a worktree has checked out forward to a commit, with its files and index.
+
+    Never touches uncommitted work: changed, untracked and ignored files in the way refuse the move.
+    """
+    git = Git(worktree, sparse=True)
+    if operation := operation_in_progress(discover(worktree)):
+        return FastForward(False, Refusal.OPERATION, detail=operation)
+    forward = git("merge-base", "--is-ancestor", "HEAD", commit, check=False)
+    if forward.code > 1:
+        return FastForward(False, Refusal.OTHER, detail=forward.error_text)
+    if forward.code:
+        if git("merge-base", "--is-ancestor", commit, "HEAD", check=False).code == 0:
+            return FastForward(True)
+        return FastForward(False, Refusal.NOT_FAST_FORWARD)
+    # Options are spelled out because config and branch.NAME.mergeOptions may say otherwise.
+    options = "--ff-only --no-squash --commit --no-autostash --no-overwrite-ignore --no-stat -q"
+    done = git("merge", *options.split(), commit, check=False)
+    if done.code == 0:
+        return FastForward(True, uncommitted=tuple(sorted(_dirty(git) | _untracked(git))))
+    return _refusal(git, commit, done)
+
+
+def _refusal(git: Git, commit: str, done: Completed) -> FastForward:
+    coming = _names(git, "diff", "--name-only", "--no-renames", "-z", "HEAD", commit)
+    for refusal, present in (
+        (Refusal.DIRTY, _dirty(git)),
+        (Refusal.UNTRACKED, _untracked(git) | _names(git, "ls-files", "-o", "-z")),
+    ):
+        if blocking := _overlap(present, coming):
+            return FastForward(False, refusal, blocking, done.error_text)
+    return FastForward(False, Refusal.OTHER, detail=done.error_text)
+
+
+def _dirty(git: Git) -> set[str]:
+    return _names(git, "diff", "--name-only", "--no-renames", "--ignore-submodules=dirty", "-z", "HEAD")
+
+
+def _untracked(git: Git) -> set[str]:
+    return _names(git, "ls-files", "-o", "--exclude-standard", "-z")
+
+
+def _names(git: Git, *args: str) -> set[str]:
+    return {name for name in git(*args).text.split("\0") if name}
+
+
+def _overlap(present: Iterable[str], coming: set[str]) -> tuple[str, ...]:
+    """Present paths that a coming path equals, lies below, or is a directory of."""
+    directories = {name[:at] for name in coming for at, letter in enumerate(name) if letter == "/"}
+    return tuple(
+        sorted(
+            name
+            for name in present
+            if name.rstrip("/") in coming
+            or name.rstrip("/") in directories
+            or any(name[:at] in coming for at, letter in enumerate(name) if letter == "/")
+        )
+    )

@@ -1,0 +1,183 @@
+"""Objects of a repository through libgit2: read them, write commits.  No process, no hook, no checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import DiffFlag, DiffOption, FileMode
+
+from mo_git.errors import Exit, MoError
+from mo_git.git.binary import IDENTITY, Git
+from mo_git.git.layout import core_settings, main_top
+from mo_git.git.trees import Special, TreeWalker
+
+# What a recorded fact names has to be on the disk before the fact is.
+pygit2.settings.enable_fsync_gitdir(True)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that differs between two trees; `status` is A, M, D or T as git prints it."""
+
+    path: str
+    status: str
+    old: str
+    new: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiffStat:
+    files: int
+    insertions: int
+    deletions: int
+
+
+class Repo:
+    """A repository, usable from any thread (libgit2 wants one handle per thread).
+
+    `committer` is the identity of the commits that mo makes.
+    """
+
+    def __init__(self, common_dir: Path, *, committer: tuple[str, str] = IDENTITY) -> None:
+        self.common_dir = Path(os.path.realpath(common_dir))
+        self.committer = committer
+        self.top = self._main_top()
+        self.git = Git(self.top or self.common_dir)
+        self._local = threading.local()
+        self._walker = TreeWalker()
+
+    def _main_top(self) -> Path | None:
+        """The main worktree, or None where it is unknown (a bare repository, a separate git directory)."""
+        if core_settings(self.common_dir).get("bare") == "true" and self.common_dir.name != ".git":
+            return None
+        try:
+            return main_top(self.common_dir)
+        except MoError:
+            return None
+
+    @property
+    def pygit(self) -> pygit2.Repository:
+        """This thread's libgit2 handle."""
+        handle: pygit2.Repository | None = getattr(self._local, "handle", None)
+        if handle is None:
+            try:
+                handle = pygit2.Repository(str(self.common_dir))
+            except pygit2.GitError as error:
+                hint = f"git config --global --add safe.directory {self.top or self.common_dir}"
+                raise MoError(
+                    f"cannot open the repository {self.common_dir}: {error}",
+                    hint if "not owned" in str(error) else "",
+                    Exit.CONFIG,
+                ) from None
+            handle.set_ident(*self.committer)  # for reflogs
+            self._local.handle = handle
+        return handle
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def exists(self, oid: str) -> bool:
+        return bool(re.fullmatch(r"[0-9a-f]{40}", oid)) and oid in self.pygit
+
+    def commit(self, oid: str) -> pygit2.Commit:
+        """A commit by its full id; MoError (NOT_FOUND) when there is none."""
+        found = self.pygit[oid] if self.exists(oid) else None
+        if found is None or found.type_str != "commit":
+            raise MoError(f"there is no commit {oid}", code=Exit.NOT_FOUND)
+        return found.peel(pygit2.Commit)
+
+    def tree_of(self, commit: str) -> str:
+        return str(self.commit(commit).tree_id)
+
+    def parents(self, commit: str) -> list[str]:
+        return [str(parent) for parent in self.commit(commit).parent_ids]
+
+    def is_ancestor(self, a: str, b: str) -> bool:
+        """Whether commit `a` is `b` or one of its ancestors."""
+        return a == b or self.pygit.descendant_of(b, a)
+
+    def newest_time(self, *commits: str) -> int:
+        """The latest committer time (seconds since the epoch) among commits."""
+        return max(self.commit(commit).commit_time for commit in commits)
+
+    def special(self, rev: str) -> Special:
+        """Attribute files and submodules of a commit or tree."""
+        return self._walker.special(self.pygit, str(self._tree(rev).id))
+
+    def blob(self, oid: str) -> bytes:
+        found = self.pygit.get(oid)
+        if not isinstance(found, pygit2.Blob):
+            raise MoError(f"there is no blob {oid}", code=Exit.NOT_FOUND)
+        return found.data
+
+    # -- differences --------------------------------------------------------------------------------------
+
+    def changes(self, a: str, b: str) -> list[Change]:
+        """Paths that differ between two commits or trees, by path; a rename is a D and an A."""
+        return sorted(
+            (_change(delta) for delta in self._diff(a, b).deltas), key=lambda change: os.fsencode(change.path)
+        )
+
+    def changed_paths(self, a: str, b: str) -> list[str]:
+        """Changed paths, both names of a rename; bytes that are not UTF-8 come as surrogate escapes."""
+        return [change.path for change in self.changes(a, b)]
+
+    def diff_stat(self, a: str, b: str) -> DiffStat:
+        """Numbers of changed files and of added and removed lines."""
+        stats = self._diff(a, b).stats
+        return DiffStat(stats.files_changed, stats.insertions, stats.deletions)
+
+    def _diff(self, a: str, b: str) -> pygit2.Diff:
+        flags = DiffOption.INCLUDE_TYPECHANGE
+        return self._tree(a).diff_to_tree(self._tree(b), flags=flags, context_lines=0)
+
+    def _tree(self, rev: str) -> pygit2.Tree:
+        found = self.pygit.get(rev) if self.exists(rev) else None
+        if isinstance(found, pygit2.Tree):
+            return found
+        return self.commit(rev).tree
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def commit_tree(
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        *,
+        author: tuple[str, str] | None = None,
+        when: int,
+    ) -> str:
+        """Write a commit object and return its id; equal arguments give an equal id.
+
+        `when` (seconds since the epoch, UTC) is the time of both author and committer.
+        """
+        committer = _signature(self.committer, when)
+        signed = committer if author is None else _signature(author, when)
+        text = message.encode("utf-8", "replace").decode()
+        return str(self.pygit.create_commit(None, signed, committer, text, tree, list(parents)))
+
+
+def _signature(person: tuple[str, str], when: int) -> pygit2.Signature:
+    """A signature; characters that git's format has no room for are left out."""
+    parts = (re.sub(r"[<>\n\0]", "", part).encode("utf-8", "replace").decode().strip() for part in person)
+    name, email = parts
+    return pygit2.Signature(name or IDENTITY[0], email or IDENTITY[1], when, 0)
+
+
+def _change(delta: pygit2.DiffDelta) -> Change:
+    gone = not delta.new_file.flags & DiffFlag.EXISTS
+    side = delta.old_file if gone else delta.new_file
+    return Change(
+        path=os.fsdecode(side.raw_path),
+        status=delta.status_char(),
+        old=str(delta.old_file.id),
+        new=str(delta.new_file.id),
+        mode=int(FileMode(side.mode)),
+    )

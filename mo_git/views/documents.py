@@ -1,0 +1,163 @@
+"""The JSON documents of `mo status --json` and `mo show --json` (docs/schemas).
+
+Fields may be added, never renamed or dropped.  Times are seconds since the epoch (UTC), money US dollars.
+What this version does not know yet stands there as null, 0 or an empty list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mo_git.lifecycle import Attempt, GoalStatus, TaskStatus
+from mo_git.model import TaskState
+from mo_git.views.needs import needs
+
+_DAEMON = ("pid", "version", "started_at", "web", "isolation", "executor")
+_NO_TOKENS = {"input": 0, "output": 0}
+_ACTIVE = frozenset(
+    {
+        TaskState.RUNNING,
+        TaskState.CHECKING,
+        TaskState.REVIEWING,
+        TaskState.RESOLVING,
+        TaskState.GATING,
+        TaskState.WAITING,
+        TaskState.TAKEN,
+    }
+)
+_IN_WORKTREE = _ACTIVE - {TaskState.GATING, TaskState.WAITING}
+
+
+def status_document(
+    goals: Sequence[GoalStatus], *, seq: int, daemon: Mapping[str, Any], limits: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All goals, newest first; `seq` is that of the newest fact in it."""
+    newest = sorted(goals, key=lambda goal: (_created(goal), goal.id), reverse=True)
+    return {
+        "v": 1,
+        "seq": seq,
+        "daemon": {**dict.fromkeys(_DAEMON), **daemon},
+        "limits": dict(limits),
+        "goals": [_overview(goal) for goal in newest],
+        "forecast": [],
+    }
+
+
+def _created(goal: GoalStatus) -> float:
+    return goal.created_at or goal.spec.created_at
+
+
+def _overview(goal: GoalStatus) -> dict[str, Any]:
+    states = [goal.task_state(task) for task in goal.tasks.values()]
+    return {
+        "id": goal.id,
+        "title": goal.spec.title,
+        "state": goal.state,
+        "reason": goal.reason,
+        "target": goal.spec.target,
+        "created_at": _created(goal),
+        "tasks": {str(state): states.count(state) for state in TaskState if state in states},
+        "active": [
+            {
+                "task": task.spec.id,
+                "state": task.state,
+                "attempt": task.attempt,
+                "since": task.since,
+                "reason": task.reason,
+            }
+            for task in goal.tasks.values()
+            if task.state in _ACTIVE
+        ],
+        "needs": needs(goal),
+        "cost_usd": 0,
+    }
+
+
+def goal_document(goal: GoalStatus) -> dict[str, Any]:
+    """One goal in full."""
+    return {
+        "v": 1,
+        "goal": {
+            "id": goal.id,
+            "title": goal.spec.title,
+            "state": goal.state,
+            "reason": goal.reason,
+            "base": goal.base or goal.spec.base,
+            "integration": goal.integration,
+            "target": goal.spec.target,
+            "deliver": goal.spec.deliver,
+            "iteration": 1,
+            "created_at": _created(goal),
+            "started_at": goal.started_at,
+            "ended_at": goal.ended_at,
+            "cost_usd": 0,
+            "tokens": dict(_NO_TOKENS),
+            "tasks": [task_document(goal, task) for task in goal.tasks.values()],
+            "landings": [_landing(landing) for landing in goal.landings],
+            "gates": [_gate(gate) for gate in goal.gates],
+            "conflicts": [
+                {"with": [], "paths": [], "resolution": None, **conflict} for conflict in goal.conflicts
+            ],
+            "ejections": [{"evidence": None, **ejection} for ejection in goal.ejections],
+            "score": [],
+            "needs": needs(goal),
+        },
+    }
+
+
+def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
+    """One task in full, as it stands in its goal's document."""
+    branches = [attempt.branch for attempt in task.attempts if attempt.branch]
+    return {
+        "id": task.spec.id,
+        "title": task.spec.title,
+        "state": goal.task_state(task),
+        "reason": task.reason,
+        "depends_on": list(task.spec.depends_on),
+        "branch": branches[-1] if branches else f"mo/{goal.id}/{task.spec.id}",
+        "base": task.attempts[-1].base if task.attempts else None,
+        "commit": task.commit or None,
+        "landed_commit": task.landed_commit or None,
+        "writes": list(task.spec.writes or ()),
+        "paths": list(task.paths),
+        "attempts": [_attempt(goal, task, attempt) for attempt in task.attempts],
+        "review": None,
+        "worktree": task.worktree if task.state in _IN_WORKTREE else None,
+    }
+
+
+def _attempt(goal: GoalStatus, task: TaskStatus, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "n": attempt.n,
+        "provider": task.spec.provider,
+        "model": task.spec.model or None,
+        "state": attempt.state,
+        "class": attempt.failure or None,
+        "reason": attempt.reason,
+        "base": attempt.base,
+        "started_at": attempt.started_at,
+        "ended_at": attempt.ended_at,
+        "exit_code": attempt.exit_code,
+        "kept": attempt.kept or None,
+        "cost_usd": 0,
+        "tokens": dict(_NO_TOKENS),
+        "log": f".mo/runs/{goal.id}/{task.spec.id}/{attempt.n}/stream.log",
+    }
+
+
+def _landing(landing: Mapping[str, Any]) -> dict[str, Any]:
+    return {"seq": None, "commit": None, "tree": None, "tasks": [], "at": None, **landing}
+
+
+def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
+    tests = {"passed": 0, "failed": 0, "missing": 0, "flaky": 0, **(gate.get("tests") or {})}
+    defaults: dict[str, Any] = {
+        "commit": None,
+        "tree": None,
+        "tasks": [],
+        "kind": "full",
+        "result": "unknown",
+        "cached": False,
+    }
+    return {**defaults, "failed_ids": [], "seconds": 0, **gate, "tests": tests}

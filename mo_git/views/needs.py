@@ -1,0 +1,61 @@
+"""What waits for a person: one reason and one next action each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.model import GoalState, TaskState
+from mo_git.text import one_line
+
+_STUCK = {
+    TaskState.FAILED: "failed",
+    TaskState.EJECTED: "ejected",
+    TaskState.CONFLICT: "conflict",
+    TaskState.AWAITING_PERSON: "waits for you",
+}
+_STOPPED = (GoalState.HALTED, GoalState.OVER_BUDGET)
+
+
+def needs(goal: GoalStatus) -> list[dict[str, Any]]:
+    """[{task, why, do}]; `task` is None where the goal itself is meant, `do` a command to type."""
+    if goal.state is GoalState.CANCELLED:
+        return []
+    found = [_of_task(goal, task) for task in goal.tasks.values() if task.state in _STUCK]
+    if goal.state in _STOPPED:
+        why = f"{goal.state}: {one_line(goal.reason)}" if goal.reason else str(goal.state)
+        found.append({"task": None, "why": why, "do": f"mo resume {goal.id}"})
+    elif goal.state is GoalState.FAILED and not found:
+        why = one_line(goal.reason) or "failed"
+        found.append({"task": None, "why": why, "do": f"mo show {goal.id}"})
+    elif goal.state is GoalState.DONE and undelivered(goal):
+        why = f"done, not on {one_line(goal.spec.target)} yet"
+        if refusal := _last_refusal(goal):
+            why += f": {refusal}"
+        found.append({"task": None, "why": why, "do": f"mo land {goal.id}"})
+    return found
+
+
+def _of_task(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
+    said, reason = _STUCK[task.state], one_line(task.reason)
+    # a conflict's reason begins with the word already
+    why = reason if reason.startswith(said) else f"{said}: {reason}" if reason else said
+    return {"task": task.spec.id, "why": why, "do": f"mo retry {goal.id}/{task.spec.id}"}
+
+
+def undelivered(goal: GoalStatus) -> bool:
+    """Whether something landed on integration that no successful `land` has taken to the target branch."""
+    if not goal.spec.target or goal.integration in ("", goal.base):
+        return False
+    lands = [operation for operation in goal.operations.values() if operation.name == "land"]
+    return not any(
+        operation.result
+        and operation.result["ok"]
+        and operation.result.get("commit", goal.integration) == goal.integration
+        for operation in lands
+    )
+
+
+def _last_refusal(goal: GoalStatus) -> str:
+    results = [op.result for op in goal.operations.values() if op.name == "land" and op.result]
+    return one_line(str(results[-1].get("message", ""))) if results and not results[-1]["ok"] else ""

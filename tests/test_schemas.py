@@ -1,0 +1,164 @@
+"""The schemas of the JSON documents: they accept what is right, refuse what is not, and know every state."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from mo_git.model import ENDED_GOAL, GoalState, TaskState
+from tests.schemas import DIRECTORY, DRAFT, problems, schema
+
+NAMES = ("do", "show", "status")
+
+ATTEMPT = {
+    "n": 1,
+    "provider": "command",
+    "model": "",
+    "state": "failed",
+    "class": "crash",
+    "exit_code": -9,
+    "started_at": 1.5,
+    "ended_at": None,
+    "cost_usd": 0,
+    "tokens": {"input": 0, "output": 0},
+    "log": None,
+}
+TASK = {
+    "id": "a",
+    "title": "A",
+    "state": "landed",
+    "reason": "",
+    "depends_on": [],
+    "branch": "mo/g-1/a",
+    "base": "b" * 40,
+    "commit": "c" * 40,
+    "landed_commit": None,
+    "writes": ["src/**"],
+    "review": None,
+    "attempts": [ATTEMPT],
+    "worktree": None,
+}
+GATE = {
+    "commit": "c",
+    "tree": "t",
+    "tasks": ["a"],
+    "kind": "full",
+    "result": "red",
+    "cached": False,
+    "tests": {"passed": 3, "failed": 1, "missing": 0, "flaky": None},
+    "failed_ids": ["x"],
+    "seconds": 0.1,
+}
+SHOW: dict[str, Any] = {
+    "v": 1,
+    "goal": {
+        "id": "g-1",
+        "title": "G",
+        "state": "done",
+        "reason": "",
+        "base": "b",
+        "integration": None,
+        "deliver": "branch",
+        "iteration": 1,
+        "cost_usd": 0.0,
+        "tokens": {"input": 0, "output": 0},
+        "tasks": [TASK],
+        "gates": [GATE],
+        "score": [],
+        "landings": [{"seq": 1, "commit": "c", "tree": "t", "tasks": ["a"], "at": 2.0}],
+        "conflicts": [{"task": "a", "with": ["b"], "paths": ["f"], "resolution": None}],
+        "ejections": [{"task": "b", "why": "red", "evidence": ["x"]}],
+    },
+}
+STATUS: dict[str, Any] = {
+    "v": 1,
+    "seq": 4,
+    "daemon": None,
+    "limits": {},
+    "goals": [
+        {
+            "id": "g-1",
+            "title": "G",
+            "state": "running",
+            "tasks": {"landed": 2},
+            "cost_usd": 0,
+            "needs": [{"task": "a", "why": "gate proof", "do": "mo retry"}],
+        }
+    ],
+    "forecast": [{"tasks": ["a", "b"], "paths": ["f"]}],
+}
+GOOD: list[tuple[str, dict[str, Any]]] = [
+    ("do", {"v": 1, "goal": "g-1"}),
+    ("do", {"event": "task_landed", "goal": "g-1", "task": "a", "at": 1.0, "more": True}),
+    ("do", {"event": "goal_ended", "goal": "g-1", "state": "done"}),
+    ("show", SHOW),
+    ("status", STATUS),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_schema(name: str) -> None:
+    assert (schema(name)["$schema"], schema(name)["$id"]) == (DRAFT, f"{name}.json")
+    assert sorted(path.stem for path in DIRECTORY.iterdir()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize(("name", "document"), GOOD)
+def test_accepts(name: str, document: dict[str, Any]) -> None:
+    assert problems(name, document) == []
+    assert problems(name, {**document, "new_field": 1}) == []
+
+
+@pytest.mark.parametrize("key", SHOW["goal"])
+def test_no_field_of_a_goal_may_be_dropped(key: str) -> None:
+    goal = {name: value for name, value in SHOW["goal"].items() if name != key}
+    assert problems("show", {"v": 1, "goal": goal}) == [f"$.goal: {key} is missing"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "expected"),
+    [
+        ("show", ["v"], 2, "$.v: 2 is not 1"),
+        (
+            "show",
+            ["goal", "tasks", 0, "depends_on"],
+            "a",
+            '$.goal.tasks[0].depends_on: "a" is not of type array',
+        ),
+        ("show", ["goal", "gates", 0, "cached"], 1, "$.goal.gates[0].cached: 1 is not of type boolean"),
+        (
+            "show",
+            ["goal", "tasks", 0, "attempts", 0, "n"],
+            0,
+            "$.goal.tasks[0].attempts[0].n: 0 is less than 1",
+        ),
+        ("status", ["seq"], True, "$.seq: true is not of type integer"),
+        ("status", ["goals", 0, "needs", 0], {"task": "a", "why": ""}, "$.goals[0].needs[0]: do is missing"),
+    ],
+)
+def test_refuses(name: str, path: list[Any], value: object, expected: str) -> None:
+    document = copy.deepcopy(SHOW if name == "show" else STATUS)
+    place: Any = document
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    assert problems(name, document) == [expected]
+
+
+def test_refuses_unknown_states_and_incomplete_endings() -> None:
+    status = copy.deepcopy(STATUS)
+    status["goals"][0]["tasks"] = {"flying": 1}
+    assert [problem.split(" is ")[0] for problem in problems("status", status)] == [
+        '$.goals[0].tasks.flying: "flying"'
+    ]
+    assert problems("do", {"event": "goal_ended", "goal": "g-1"}) != []
+    assert problems("do", {"goal": "g-1"}) == ["$: v is missing"]
+
+
+@pytest.mark.parametrize("name", ["show", "status"])
+def test_knows_every_state(name: str) -> None:
+    definitions = schema(name)["$defs"]
+    assert definitions["goal_state"]["enum"] == list(GoalState)
+    assert definitions["task_state"]["enum"] == list(TaskState)
+    assert set(schema("do")["$defs"]["goal_ended"]["properties"]["state"]["enum"]) == ENDED_GOAL
