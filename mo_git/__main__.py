@@ -1,7 +1,5 @@
 """The entry point of `mo`: the fast path, the command line, and the boundary where errors become text."""
 
-# pathlib would cost too much here
-
 from __future__ import annotations
 
 import os
@@ -13,9 +11,6 @@ if TYPE_CHECKING:
 
     from mo_git.errors import MoError
 
-_SIGPIPE = 141  # 128 + 13, what a shell reports for a program that a closed pipe ended
-
-
 def main() -> int:
     """Run `mo` with the arguments of this process; returns the exit code."""
     arguments = sys.argv[1:]
@@ -26,9 +21,11 @@ def main() -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the last flush complains
-        return _SIGPIPE
+        return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it ends as a message
+        return report(_bug(error, arguments), "--json" in arguments)
     return code
 
 
@@ -64,10 +61,6 @@ def _run_command_line(arguments: list[str]) -> int:
         return _usage(error, as_json)
     except MoError as error:
         return report(error, as_json)
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        return report(_bug(error, arguments), as_json)
     return int(result) if isinstance(result, int) else 0
 
 
@@ -78,8 +71,10 @@ def report(error: MoError, as_json: bool) -> int:
 
         sys.stderr.write(json.dumps(error.document()) + "\n")
     else:
+        from mo_git.text import terminal_text
+
         lines = [f"mo: {error.message}", *(f"  {line}" for line in error.hint.splitlines())]
-        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.write(terminal_text("\n".join(lines)) + "\n")
     return int(error.code)
 
 

@@ -1,14 +1,12 @@
 """`mo status` at the speed of a shell prompt: reads `.mo/status.json` and `.mo/daemon.json`, nothing else.
 
-Imports only what the interpreter has loaded anyway, and json.  What it cannot answer (no plain repository,
-other options, an unknown id) it leaves to the command line proper, which calls the functions below.
+Imports next to nothing: json and pathlib cost as much as the rest of the run each, so documents are read
+with the C scanner below json.  What it cannot answer (no plain repository, other options, an unknown id) it
+leaves to the command line proper, which calls the functions below.
 """
-
-# pathlib alone would cost a quarter of the whole run
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -103,10 +101,31 @@ def _read_text(path: str) -> str:
 def _read_json(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
-            document = json.loads(file.read())
-    except (OSError, ValueError):
+            document = _parse(file.read().decode())
+    except (OSError, ValueError, StopIteration):
         return None
     return document if isinstance(document, dict) and document.get("v") == 1 else None
+
+
+class _Settings:
+    """What json.JSONDecoder tells the scanner by default."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int, parse_constant = float, int, float
+
+
+def _parse(text: str) -> object:
+    """A JSON document; ValueError or StopIteration for anything else."""
+    try:
+        from _json import make_scanner
+    except ImportError:  # another Python than CPython
+        import json
+
+        return json.loads(text)
+    settings: Any = _Settings()
+    document, end = make_scanner(settings)(text.strip(), 0)
+    return document if end == len(text.strip()) else None
 
 
 def daemon_alive(daemon: dict[str, Any] | None) -> bool:
@@ -131,7 +150,8 @@ def daemon_alive(daemon: dict[str, Any] | None) -> bool:
 def load(top: str) -> dict[str, Any] | None:
     """`status.json` with the daemon's line as it is now; None where the file is missing or unreadable.
 
-    `daemon` says besides: running, as_of (seconds since the epoch) and waiting (requests in the inbox).
+    `daemon` is null where none lives.  Added: as_of (seconds since the epoch, null: never written) and
+    waiting (requests in the inbox).
     """
     status_file = os.path.join(top, ".mo", "status.json")
     if not os.path.isdir(os.path.join(top, ".mo")):
@@ -143,19 +163,17 @@ def load(top: str) -> dict[str, Any] | None:
 
 
 def empty() -> dict[str, Any]:
-    return {"v": 1, "seq": 0, "daemon": {}, "limits": {}, "goals": [], "forecast": []}
+    return {"v": 1, "seq": 0, "daemon": None, "limits": {}, "goals": [], "forecast": []}
 
 
 def with_daemon(document: dict[str, Any], top: str, as_of: float | None) -> dict[str, Any]:
+    """The document with who is alive and what waits now."""
     written = _read_json(os.path.join(top, ".mo", "daemon.json"))
-    alive = daemon_alive(written)
-    known = dict.fromkeys(("pid", "version", "started_at", "web", "isolation", "executor"))
-    known.update(document.get("daemon") or {})
-    known["pid"] = None
-    if alive and written:
-        known.update({key: written[key] for key in ("pid", "version", "started_at", "web") if key in written})
-    known.update(running=alive, as_of=as_of, waiting=_waiting(top))
-    return {**document, "daemon": known}
+    daemon = None
+    if written and daemon_alive(written):
+        named = dict.fromkeys(("pid", "version", "started_at", "web", "isolation", "executor"))
+        daemon = {**named, **(document["daemon"] or {}), **{k: written[k] for k in named if k in written}}
+    return {**document, "daemon": daemon, "as_of": as_of, "waiting": _waiting(top)}
 
 
 def _waiting(top: str) -> int:
@@ -194,7 +212,7 @@ def use_color(wanted: str) -> bool:
 def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool = False) -> str:
     """The whole text of `mo status`; `one`: a goal was asked for, so its tasks at work are listed too."""
     goals = document["goals"]
-    lines = [_daemon_line(document["daemon"], goals, now, color)]
+    lines = [_daemon_line(document, now, color)]
     if not goals:
         return "\n".join([*lines, "no goals yet: mo do starts one, mo demo shows how"])
     shown = _shown(goals)
@@ -225,18 +243,18 @@ def _paint_word(line: str, state: str, color: bool) -> str:
     return before + "  " + paint(word[2:], state_color(state), color) + after
 
 
-def _daemon_line(daemon: dict[str, Any], goals: list[dict[str, Any]], now: float, color: bool) -> str:
-    if daemon["running"]:
+def _daemon_line(document: dict[str, Any], now: float, color: bool) -> str:
+    daemon, waiting, as_of = document["daemon"], document["waiting"], document["as_of"]
+    if daemon:
         state = paint("running", "32", color)
         return f"daemon {state} (pid {daemon['pid']}, mo {one_line(str(daemon['version']))})"
     line = "daemon " + paint("stopped", "33", color)
-    if daemon["as_of"] is not None:
-        line += f", as of {clock(daemon['as_of'], now)}"
-    unfinished = sum(goal["state"] not in (*ENDED, "paused") for goal in goals)
-    if daemon["waiting"]:
-        line += f", {count(daemon['waiting'], 'request')} waiting"
-    if daemon["waiting"] or unfinished:
-        acts = "acts on " + ("it" if daemon["waiting"] == 1 else "them") if daemon["waiting"] else "goes on"
+    if as_of is not None:
+        line += f", as of {clock(as_of, now)}"
+    if waiting:
+        line += f", {count(waiting, 'request')} waiting"
+    if waiting or any(goal["state"] not in (*ENDED, "paused") for goal in document["goals"]):
+        acts = f"acts on {'it' if waiting == 1 else 'them'}" if waiting else "goes on"
         line += f": the next `mo do` or `mo daemon start` {acts}"
     return line
 
@@ -279,5 +297,10 @@ def run(arguments: list[str], now: float) -> int | None:
 
 def show(document: dict[str, Any], now: float, *, as_json: bool, color: str, one: bool) -> None:
     """Print the document, or its text."""
-    said = json.dumps(document) if as_json else text(document, now, color=use_color(color), one=one)
+    if as_json:
+        import json
+
+        said = json.dumps(document)
+    else:
+        said = text(document, now, color=use_color(color), one=one)
     sys.stdout.write(said + "\n")

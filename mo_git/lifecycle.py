@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, TaskSpec, TaskState
+from mo_git.plan import overlaps
 
 _OPEN = frozenset(
     {
@@ -80,6 +81,7 @@ class TaskStatus:
     landed_commit: str = ""
     not_before: float = 0.0
     redone: int = 0  # times it was sent back for a textual conflict
+    behind: tuple[str, ...] = ()  # tasks with overlapping writes that go first
     satisfies: bool = False  # a skipped task that counts as done for its dependents
     failures: list[str] = field(default_factory=list)  # classes since the last retry by a person
     paths: tuple[str, ...] = ()
@@ -173,14 +175,21 @@ class GoalStatus:
         return task.state
 
     def unblocked(self, task: TaskStatus) -> bool:
-        return all(self.tasks[dep].satisfied for dep in task.spec.depends_on)
+        return all(self.tasks[dep].satisfied for dep in task.spec.depends_on) and all(
+            self.tasks[other].ended for other in task.behind
+        )
 
     def pending_operations(self) -> list[Operation]:
         return [operation for operation in self.operations.values() if operation.result is None]
 
 
 def new_goal(spec: GoalSpec) -> GoalStatus:
-    return GoalStatus(spec=spec, tasks={task.id: TaskStatus(task) for task in spec.plan.tasks})
+    """A goal without facts."""
+    goal = GoalStatus(spec=spec, tasks={task.id: TaskStatus(task) for task in spec.plan.tasks})
+    if spec.serialize_overlaps:
+        for first, second, _ in overlaps(spec.plan):
+            goal.tasks[second].behind += (first,)
+    return goal
 
 
 def replay(spec: GoalSpec, facts: Iterable[Fact]) -> GoalStatus:

@@ -159,6 +159,7 @@ class GoalSpec:
     parallel: int | None = None  # -j
     depends_on: str = ""  # goal id that has to be done first
     environment: Mapping[str, str] = field(default_factory=dict)  # PATH and VIRTUAL_ENV of the caller
+    serialize_overlaps: bool = False  # tasks that may write the same paths run one after the other
 
 
 @dataclass(frozen=True, slots=True)

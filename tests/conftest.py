@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.driver import Mo
 from tests.support import RepoBuilder
 
 SEALED = {
@@ -48,3 +49,12 @@ def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 def repo(tmp_path: Path) -> RepoBuilder:
     """A fresh repository with one commit (README.md) on main."""
     return RepoBuilder.create(tmp_path / "repo", {"README.md": "hello\n"})
+
+
+@pytest.fixture
+def mo(repo: RepoBuilder) -> Iterator[Mo]:
+    """`mo` in a fresh repository; its daemon and everything it started is gone afterwards."""
+    driver = Mo(repo)
+    yield driver
+    driver.stop()
+    assert driver.programs() == []

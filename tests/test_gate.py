@@ -44,15 +44,15 @@ GOOD = Tests({"a": "passed", "b": "passed", "known": "passed"})
         # with a baseline
         (0, GOOD, BASE, "green", ""),
         (1, SAME, BASE, "green", "1 test failed on the base already: known"),
-        (1, WORSE, BASE, "red", "1 test newly fail: a"),
-        (0, WORSE, BASE, "red", "1 test newly fail: a"),
+        (1, WORSE, BASE, "red", "1 test newly failing: a"),
+        (0, WORSE, BASE, "red", "1 test newly failing: a"),
         (1, GOOD, BASE, "red", "exit code 1, no test newly fails"),
-        (0, Tests({"a": "passed"}), BASE, "red", "1 test are missing: b"),
-        (0, Tests({"a": "passed", "b": "xfail"}), BASE, "red", "1 test are newly skipped: b"),
+        (0, Tests({"a": "passed"}), BASE, "red", "1 test missing: b"),
+        (0, Tests({"a": "passed", "b": "xfail"}), BASE, "red", "1 test newly skipped: b"),
         # the baseline itself
         (0, GOOD, None, "green", ""),
-        (1, SAME, None, "red", "1 test fail: known"),
-        (0, SAME, None, "red", "1 test fail: known"),
+        (1, SAME, None, "red", "1 test failing: known"),
+        (0, SAME, None, "red", "1 test failing: known"),
         (3, GOOD, None, "red", "exit code 3, no test failed"),
         # never green
         (0, Tests({}), None, "unknown", "no tests were found"),
@@ -77,7 +77,7 @@ def test_verdict_by_test_ids(
         (0, GOOD, "green", ""),
         (1, SAME, "green", "1 test failed on the base already: known"),
         (2, GOOD, "unknown", "pytest was interrupted"),
-        (2, WORSE, "red", "1 test newly fail: a"),
+        (2, WORSE, "red", "1 test newly failing: a"),
         (3, SAME, "unknown", "pytest had an internal error"),
         (4, SAME, "unknown", "pytest could not start: wrong options, or a conftest.py that does not load"),
         (5, Tests({}), "unknown", "pytest found no tests"),
@@ -140,7 +140,7 @@ def test_verdict_names_what_got_worse() -> None:
     assert verdict(1, False, run, baseline, False) == (
         "red",
         Regression(failed=tuple("abcde"), missing=("g",), newly_skipped=("f",)),
-        "5 tests newly fail: a, b, c and 2 more; 1 test are missing: g; 1 test are newly skipped: f",
+        "5 tests newly failing: a, b, c and 2 more; 1 test missing: g; 1 test newly skipped: f",
     )
 
 
@@ -277,7 +277,7 @@ def test_green_then_red_then_green_in_one_recycled_worktree(bench: Bench) -> Non
 
 def test_failures_of_the_base_do_not_block(bench: Bench) -> None:
     base = bench.run(bench.repo.commit({**PROJECT, "tests/test_known.py": KNOWN}), UNITTEST)
-    assert (base.result, base.reason) == ("red", "1 test fail: test_known.K.test_known")
+    assert (base.result, base.reason) == ("red", "1 test failing: test_known.K.test_known")
     work = bench.repo.commit({"calc.py": CALC + "# more\n"})
     run = bench.run(work, UNITTEST, baseline=base.tests)
     assert (run.result, run.exit_code) == ("green", 1)
@@ -328,7 +328,7 @@ def test_a_runner_that_dies_is_unknown(bench: Bench) -> None:
 def test_a_runner_that_ends_early_with_success_is_unknown(bench: Bench) -> None:
     run = bench.run(bench.repo.commit({"test_a.py": "import os\ndef test_a(): os._exit(0)\n"}), PYTEST)
     assert run.result == "unknown"
-    assert run.reason == "the test run left no results; no test report was written"
+    assert run.reason == "the test run left no results: no test report was written"
 
 
 def test_a_gate_that_does_not_end_is_unknown_and_dies(bench: Bench) -> None:
@@ -387,7 +387,7 @@ def test_output_without_end_is_cut_in_the_log_not_in_the_result(bench: Bench) ->
     run = bench.run(bench.repo.commit({"tests/test_loud.py": test}), UNITTEST)
     assert (run.result, run.tests) == ("green", Tests({"test_loud.T.test_loud": "passed"}))
     assert run.log.stat().st_size < process.LOG_LIMIT + process.TAIL_LIMIT + 70_000
-    assert run.log.read_bytes().endswith(b"OK\n")
+    assert b"\nOK\n" in run.log.read_bytes()[-200:]
 
 
 def test_processes_left_behind_are_ended(bench: Bench) -> None:
@@ -397,7 +397,6 @@ def test_processes_left_behind_are_ended(bench: Bench) -> None:
     )
     run = bench.run(bench.repo.commit({"tests/test_a.py": test}), ("sh", "-c", f"sleep 600 & {UNITTEST}"))
     assert run.result == "green"
-    process.kill_marked(["a-gate"])
     assert process.survivors(["a-gate"]) == []
 
 
@@ -483,7 +482,7 @@ def test_old_report_files_do_not_count(bench: Bench) -> None:
     gate = GateCommand(f'mkdir -p out && echo "{xml}" > out/r.xml', 60.0, junit="out/*.xml", keep=("out",))
     assert bench.run(commit, gate).tests == Tests({"a::b": "passed"})
     run = bench.run(commit, replace(gate, command="true"))
-    assert (run.result, run.reason) == ("unknown", "the test run left no results; no test report was written")
+    assert (run.result, run.reason) == ("unknown", "the test run left no results: no test report was written")
 
 
 # -- which files are made unreadable ------------------------------------------------------------------
@@ -661,7 +660,10 @@ def test_the_remedy_of_an_editable_install_works(bench: Bench) -> None:
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 def test_links_of_node_modules_into_the_main_checkout_are_found(bench: Bench) -> None:
-    test = "const t = require('node:test'); const {add} = require('lib'); t('adds', () => { if (add(1, 2) !== 3) throw 1 });\n"
+    test = (
+        "const test = require('node:test'); const {add} = require('lib');\n"
+        "test('adds', () => { if (add(1, 2) !== 3) throw 1 });\n"
+    )
     bench.repo.commit(
         {
             ".gitignore": "node_modules\n",

@@ -27,13 +27,13 @@ def both(repo: RepoBuilder, ours: dict[str, str | bytes], theirs: dict[str, str 
     return repo.branch("ours", ours), repo.branch("theirs", theirs)
 
 
-def remove(repo: RepoBuilder, branch: str, *args: str) -> str:
+def branch_by(repo: RepoBuilder, branch: str, *args: str) -> str:
     """A branch whose one commit is made by `git ARGS`."""
     repo.git("checkout", "-q", "-b", branch)
     repo.git(*args)
     repo.git("commit", "-q", "-m", f"work on {branch}")
     commit = repo.head()
-    repo.git("checkout", "-q", "main")
+    repo.git("checkout", "-q", "-f", "main")
     return commit
 
 
@@ -105,11 +105,10 @@ def test_attributes_of_our_side_count_whatever_is_checked_out(repo: RepoBuilder,
     assert repo.tree(merged.tree)["CHANGELOG"].splitlines() == ["0", "a", "b"]
     assert repo.tree(merged.tree)["sub/LOG"].splitlines() == ["0", "a", "b"]
     # Without the attributes the same change conflicts, also when a checkout elsewhere has them.
-    repo.git("checkout", "-q", "work")
-    repo.git("checkout", "-q", "--detach", "work~2")
-    plain = [repo.commit({"CHANGELOG": f"0\n{letter}\n"}) for letter in "a"]
-    repo.git("checkout", "-q", "--detach", "work~2")
-    plain.append(repo.commit({"CHANGELOG": "0\nb\n"}))
+    plain = []
+    for letter in "ab":
+        repo.git("checkout", "-q", "--detach", "work~2")
+        plain.append(repo.commit({"CHANGELOG": f"0\n{letter}\n"}))
     repo.git("checkout", "-q", "work")
     assert merger.merge(*plain).conflicts == ("CHANGELOG",)
     assert merger.merge(ours, theirs) == merged
@@ -162,7 +161,7 @@ def test_a_new_file_in_a_directory_that_the_other_side_renamed_is_a_conflict(
     repo: RepoBuilder, merger: Merger
 ) -> None:
     repo.commit({f"old/{n}": f"{n}\n" * 5 for n in range(3)})
-    ours = remove(repo, "ours", "mv", "old", "new")
+    ours = branch_by(repo, "ours", "mv", "old", "new")
     theirs = repo.branch("theirs", {"old/3": "3\n"})
     for merged in (merger.merge(ours, theirs), merger.merge(theirs, ours)):
         assert merged.tree is None
@@ -171,7 +170,7 @@ def test_a_new_file_in_a_directory_that_the_other_side_renamed_is_a_conflict(
 
 def test_deleted_on_one_side_and_changed_on_the_other(repo: RepoBuilder, merger: Merger) -> None:
     repo.commit({"f": "1\n"})
-    merged = merger.merge(remove(repo, "ours", "rm", "-q", "f"), repo.branch("theirs", {"f": "2\n"}))
+    merged = merger.merge(branch_by(repo, "ours", "rm", "-q", "f"), repo.branch("theirs", {"f": "2\n"}))
     assert (merged.tree, merged.conflicts) == (None, ("f",))
     assert merged.messages[0].startswith("CONFLICT (modify/delete)")
 
@@ -185,8 +184,7 @@ def test_binary_files(repo: RepoBuilder, merger: Merger) -> None:
 
 def test_modes(repo: RepoBuilder, merger: Merger) -> None:
     repo.commit({"f": "1\n2\n3\n"})
-    ours = remove(repo, "ours", "update-index", "--chmod=+x", "f")
-    repo.git("checkout", "-q", "-f", "main")
+    ours = branch_by(repo, "ours", "update-index", "--chmod=+x", "f")
     theirs = repo.branch("theirs", {"f": "1\n2\nthree\n"})
     merged = merger.merge(ours, theirs)
     assert repo.git("ls-tree", str(merged.tree), "f").startswith("100755 blob")
@@ -241,7 +239,7 @@ def test_threads_share_a_merger(repo: RepoBuilder, merger: Merger) -> None:
     assert found[0].tree is not None
 
 
-def test_what_a_driver_is_told_survives_odd_scratch_names(repo: RepoBuilder, tmp_path: Path) -> None:
+def test_a_scratch_directory_with_an_odd_name(repo: RepoBuilder, tmp_path: Path) -> None:
     merger = Merger(Repo(repo.path / ".git"), tmp_path / 'odd "dir"\n')
     assert merger.merge(*both(repo, {"a": "1"}, {"b": "1"})).tree is not None
 

@@ -437,6 +437,25 @@ def test_real_go(tmp_path: Path) -> None:
     assert (code, outcomes(read)) == (1, {"x/a::TestOk": "passed", "x/a::TestBad": "failed", "x/b": "error"})
 
 
+def test_ids_do_not_hold_the_path_of_the_worktree(tmp_path: Path) -> None:
+    """Neither as the gate names it nor as its programs see it behind a link."""
+    test = (
+        "import os, pytest\n"
+        "@pytest.mark.parametrize('p', [os.getcwd() + '/a', os.environ['PWD'] + '/b'])\n"
+        "def test_a(p): pass\n"
+    )
+    write(tmp_path / "real", {"test_a.py": test})
+    (tmp_path / "link").symlink_to("real")
+    code, read = observe(
+        (sys.executable, "-m", "pytest"),
+        tmp_path / "link",
+        tmp_path / "r",
+        env={"PWD": str(tmp_path / "link")},
+    )
+    expected = {"test_a.py::test_a::test_a[a]": "passed", "test_a.py::test_a::test_a[b]": "passed"}
+    assert (code, outcomes(read)) == (0, expected)
+
+
 # -- detection ----------------------------------------------------------------------------------------
 
 PIP = "python3 -m venv .venv"

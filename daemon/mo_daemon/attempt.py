@@ -161,12 +161,10 @@ def _prepare_worktree(attempt: Attempt) -> None:
 
 
 async def _provision(attempt: Attempt) -> None:
-    prepared = await attempt.services.provisioner.prepare(
-        attempt.slot.path,
-        env=attempt.env,
-        token=attempt.services.token(),
-        log=attempt.run_dir / "setup.log",
-    )
+    with attempt.services.program(f"set-up of {attempt.name}") as token:
+        prepared = await attempt.services.provisioner.prepare(
+            attempt.slot.path, env=attempt.env, token=token, log=attempt.run_dir / "setup.log"
+        )
     if not prepared.ok:
         raise AttemptFailed(FailureClass.SETUP_FAILED, prepared.reason)
 
@@ -347,9 +345,10 @@ async def _close(attempt: Attempt, hold: bool) -> None:
     """Tear down and give the slot back; a kept worktree stays on its branch."""
     services = attempt.services
     if services.settings.workspace.teardown:
-        await services.provisioner.teardown(
-            attempt.slot.path, env=attempt.env, token=services.token(), log=attempt.run_dir / "teardown.log"
-        )
+        with services.program(f"teardown of {attempt.name}") as token:
+            await services.provisioner.teardown(
+                attempt.slot.path, env=attempt.env, token=token, log=attempt.run_dir / "teardown.log"
+            )
     if not hold and attempt.slot.path.is_dir():
         await services.git(services.pool.detach, attempt.slot, attempt.base)
     services.pool.give_back(attempt.slot, hold=hold)

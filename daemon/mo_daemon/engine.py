@@ -37,6 +37,7 @@ from mo_daemon.preparing import prepare_goal
 from mo_daemon.resources import reap_orphans, reason_to_hold
 from mo_daemon.services import Services
 from mo_git import views
+from mo_git.config import Config
 from mo_git.errors import Exit, MoError
 from mo_git.ledger.writer import LedgerFull
 from mo_git.lifecycle import GoalStatus, apply, has_ended, new_goal, replay
@@ -137,9 +138,10 @@ class Engine:
         self.goals[spec.id] = new_goal(spec)
         self._take_effect(recorded)
 
-    def check_settings(self) -> None:
+    def check_settings(self) -> Config:
         """Read the configuration again; a broken one is refused and the last good one stays."""
         self._reload()
+        return self.services.settings
 
     def stop_job(self, key: str) -> None:
         job = self._jobs.get(key)

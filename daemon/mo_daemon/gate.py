@@ -25,7 +25,7 @@ from mo_daemon.environment import with_local_tools
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import Instrumented, argv_of, instrument, merge_environment
 from mo_daemon.testids import ERROR, FAILED, PASSED, Reading, Regression, Tests, go_readable
-from mo_daemon.verdicts import GREEN, RED, UNKNOWN, listed, verdict
+from mo_daemon.verdicts import GREEN, NO_RESULTS, RED, UNKNOWN, listed, verdict
 from mo_git import process
 from mo_git.git import worktrees
 from mo_git.git.binary import Git
@@ -218,8 +218,8 @@ class GateSlot:
             runner=how.runner,
             strict=how.strict,
         )
-        if reading.tests is None and not weak and result == UNKNOWN:
-            reason = "; ".join(filter(None, (reason, reading.reason)))
+        if reason == NO_RESULTS:
+            reason = f"{reason}: {reading.reason}"
         if outcome.changed:
             reason = "; ".join(
                 filter(None, (reason, f"the gate changed tracked files: {listed(outcome.changed)}"))
@@ -332,7 +332,10 @@ class _Job:
             return (127 if isinstance(error, FileNotFoundError) else 126), False
         if self._started:
             self._started(child.identity)
-        ending = await child.wait(self._command.timeout)
+        try:
+            ending = await child.wait(self._command.timeout)
+        finally:  # also what fled into a session of its own, where this process adopts no orphans
+            await asyncio.to_thread(process.kill_marked, [self._token])
         return ending.code, ending.timed_out
 
 

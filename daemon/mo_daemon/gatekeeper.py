@@ -94,9 +94,8 @@ class Gatekeeper:
         log = self._services.home.gate_dir(goal.id) / "setup.log"
 
         async def provide(worktree: Path) -> Prepared:
-            return await self._services.provisioner.prepare(
-                worktree, env=env, token=self._services.token(), log=log
-            )
+            with self._services.program(f"set-up of the gate of {goal.id}") as token:
+                return await self._services.provisioner.prepare(worktree, env=env, token=token, log=log)
 
         return provide
 
@@ -149,23 +148,18 @@ class Gatekeeper:
         self, goal: GoalStatus, slot: GateSlot, command: GateCommand, commit: str, baseline: Tests | None
     ) -> GateRun:
         services = self._services
-        token = services.token()
-        log = services.home.gate_dir(goal.id) / f"gate-{commit[:12]}-{token[:4]}.log"
         env = self._environment(goal, slot)
-        services.ledger.program_starting(token, f"gate {goal.id}", services.now())
-        try:
+        with services.program(f"gate {goal.id}") as token:
             return await slot.run(
                 commit,
                 command,
                 env=env,
                 token=token,
-                log=log,
+                log=services.home.gate_dir(goal.id) / f"gate-{commit[:12]}-{token[:4]}.log",
                 baseline=baseline,
                 provision=self._provide(goal, env),
                 started=self._started(token),
             )
-        finally:
-            services.ledger.program_ended([token])
 
     def _key(self, goal: GoalStatus, command: GateCommand, tree: str) -> str:
         return cache_key(tree, command, self._services.environment(goal), self._setup_id())
@@ -218,11 +212,9 @@ class Gatekeeper:
 
     async def _first_proof(self, goal: GoalStatus, command: GateCommand) -> Proof:
         services = self._services
-        token = services.token()
-        services.ledger.program_starting(token, f"gate proof {goal.id}", services.now())
-        try:
-            async with self._slot() as slot:
-                env = self._environment(goal, slot)
+        async with self._slot() as slot:
+            env = self._environment(goal, slot)
+            with services.program(f"gate proof {goal.id}") as token:
                 proof = await prove(
                     slot,
                     goal.base,
@@ -234,8 +226,6 @@ class Gatekeeper:
                     provision=self._provide(goal, env),
                     started=self._started(token),
                 )
-        finally:
-            services.ledger.program_ended([token])
         if not proof.ok:
             raise MoError(proof.reason, proof.hint, Exit.GATE)
         return proof

@@ -7,33 +7,33 @@ a job was started or requested and will answer later.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from mo_daemon.agents import agent_for
 from mo_daemon.decide import attempt_key
 from mo_git import dag
+from mo_git.config import Config
 from mo_git.errors import Exit, MoError
 from mo_git.ledger.records import goal_from_data
 from mo_git.lifecycle import GoalStatus, TaskStatus, has_ended
 from mo_git.model import GoalSpec, GoalState, Kind, NewFact, TaskState
 
-if TYPE_CHECKING:
-    from typing import Protocol
 
-    class Desk(Protocol):
-        """What a request may ask of the engine."""
+class Desk(Protocol):
+    """What a request may ask of the engine."""
 
-        def goal(self, goal_id: str) -> GoalStatus: ...
-        def has_goal(self, goal_id: str) -> bool: ...
-        def adopt(self, spec: GoalSpec) -> None: ...
-        def record(self, facts: list[NewFact], *, durable: bool = False) -> object: ...
-        def stop_job(self, key: str) -> None: ...
-        def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None: ...
-        def check_settings(self) -> None: ...
+    def goal(self, goal_id: str) -> GoalStatus: ...
+    def has_goal(self, goal_id: str) -> bool: ...
+    def adopt(self, spec: GoalSpec) -> None: ...
+    def record(self, facts: list[NewFact], *, durable: bool = False) -> object: ...
+    def stop_job(self, key: str) -> None: ...
+    def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None: ...
+    def check_settings(self) -> Config: ...
 
 
 Answer = dict[str, Any] | None
-Handler = Callable[["Desk", str, Mapping[str, Any]], Answer]
+Handler = Callable[[Desk, str, Mapping[str, Any]], Answer]
 
 
 def handle(desk: Desk, name: str, verb: str, payload: Mapping[str, Any]) -> Answer:
@@ -61,7 +61,13 @@ def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     spec = goal_from_data(payload["goal"])
     if desk.has_goal(spec.id):
         return _ok(f"{spec.id} is queued already", goal=spec.id)
-    desk.check_settings()
+    planner = desk.check_settings().planner
+    if len(spec.plan.tasks) > planner.max_tasks:
+        raise MoError(
+            f"the plan has {len(spec.plan.tasks)} tasks, at most {planner.max_tasks} are allowed",
+            "split it, or raise planner.max_tasks",
+            Exit.USAGE,
+        )
     for task in spec.plan.tasks:
         if agent_for(task) is None:
             raise MoError(
@@ -71,7 +77,7 @@ def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
             )
     if spec.depends_on and not desk.has_goal(spec.depends_on):
         raise MoError(f"no goal {spec.depends_on}", "mo status lists the goals", Exit.NOT_FOUND)
-    desk.adopt(spec)
+    desk.adopt(replace(spec, serialize_overlaps=planner.serialize_overlaps))
     return _ok(f"queued {spec.id}", goal=spec.id)
 
 

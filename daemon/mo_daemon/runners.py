@@ -99,20 +99,21 @@ def _replace(
     return argv_of(changed) if times else None
 
 
-def _file(path: Path, parse: Callable[[str, Path], Reading]) -> Reader:
+def _file(path: Path, parse: Callable[..., Reading]) -> Reader:
     def read(top: Path, _: str) -> Reading:
         try:
             text = path.read_text("utf-8", "replace")
         except OSError:
             return Reading(None, "no test report was written")
-        return parse(text, top)
+        return parse(text, top, top.resolve())
 
     return read
 
 
 def _junit_file(path: Path) -> Reader:
     def read(top: Path, _: str) -> Reading:
-        return testids.junit({path.name: path.read_bytes()} if path.is_file() else {}, top)
+        found = {path.name: path.read_bytes()} if path.is_file() else {}
+        return testids.junit(found, top, top.resolve())
 
     return read
 
@@ -126,13 +127,13 @@ def _globbed(pattern: str) -> Reader:
         found = {
             str(path.relative_to(top)): path.read_bytes() for path in top.glob(pattern) if path.is_file()
         }
-        return testids.junit(found, top)
+        return testids.junit(found, top, top.resolve())
 
     return read
 
 
-def _output(parse: Callable[[str, Path], Reading]) -> Reader:
-    return lambda top, output: parse(output, top)
+def _output(parse: Callable[..., Reading]) -> Reader:
+    return lambda top, output: parse(output, top, top.resolve())
 
 
 # -- the runners --------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def _unittest(command: Command, words: list[str], at: int, reports: Path) -> Ins
     return Instrumented(argv, _file(path, testids.unittest_lines), "unittest") if argv else None
 
 
-def _go(command: Command, words: list[str], at: int, reports: Path) -> Instrumented | None:
+def _go(command: Command, words: list[str], at: int, _: Path) -> Instrumented | None:
     argv: tuple[str, ...] | None = argv_of(command)
     if "-json" not in words:
         argv = _replace(
@@ -223,7 +224,7 @@ def _go(command: Command, words: list[str], at: int, reports: Path) -> Instrumen
 _CARGO_QUIET = {"-q", "--quiet", "--no-run", "--list"}  # these print no line for a test
 
 
-def _cargo(command: Command, words: list[str], at: int, reports: Path) -> Instrumented | None:
+def _cargo(command: Command, words: list[str], at: int, _: Path) -> Instrumented | None:
     if _CARGO_QUIET & set(words):
         return None
     argv: tuple[str, ...] | None = argv_of(command)
@@ -241,17 +242,17 @@ def _vitest_options(words: list[str], reports: Path) -> list[str]:
     return [*readable, "--reporter=junit", f"--outputFile.junit={reports / 'junit.xml'}"]
 
 
-def _vitest(command: Command, words: list[str], at: int, reports: Path) -> Instrumented:
+def _vitest(command: Command, words: list[str], _: int, reports: Path) -> Instrumented:
     argv = _append(command, _vitest_options(words, reports))
     return Instrumented(argv, _junit_file(reports / "junit.xml"), "vitest")
 
 
-def _jest_options(words: list[str], reports: Path) -> list[str]:
+def _jest_options(reports: Path) -> list[str]:
     return ["--json", f"--outputFile={reports / 'jest.json'}"]
 
 
-def _jest(command: Command, words: list[str], at: int, reports: Path) -> Instrumented:
-    argv = _append(command, _jest_options(words, reports))
+def _jest(command: Command, _words: list[str], _at: int, reports: Path) -> Instrumented:
+    argv = _append(command, _jest_options(reports))
     return Instrumented(argv, _file(reports / "jest.json", testids.jest), "jest")
 
 
@@ -337,7 +338,7 @@ def _through_script(
     if runner == "vitest":
         options, report = _vitest_options(words, reports), _junit_file(reports / "junit.xml")
     elif runner == "jest":
-        options, report = _jest_options(words, reports), _file(reports / "jest.json", testids.jest)
+        options, report = _jest_options(reports), _file(reports / "jest.json", testids.jest)
     elif runner == "pytest":
         options, report = _pytest_options(reports), _junit_file(reports / "junit.xml")
     else:

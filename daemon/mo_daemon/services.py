@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
@@ -70,13 +71,19 @@ class Services:
         purpose: str,
     ) -> process.Ending:
         """Run a program to its end, known to the ledger from before it starts until nothing of it lives."""
-        token = self.token()
-        self.ledger.program_starting(token, purpose, self.now())
-        try:
+        with self.program(purpose) as token:
             sink = process.Sink(log, int(self.settings.limits.log_mb * 1024 * 1024))
             child = process.start(argv, cwd=cwd, env=env, token=token, stdout=sink)
             self.ledger.program_started(token, child.identity)
             return await child.wait(timeout)
+
+    @contextmanager
+    def program(self, purpose: str) -> Iterator[str]:
+        """A token that the ledger knows while something runs under it: a later daemon ends what is left."""
+        token = self.token()
+        self.ledger.program_starting(token, purpose, self.now())
+        try:
+            yield token
         finally:
             self.ledger.program_ended([token])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,6 +61,11 @@ def kept(worktree: Path) -> tuple[str, ...]:
     """The entries of a worktree that a recycle keeps: paths from its root without a slash at either end."""
     found = read(path_of(worktree))
     return found.entries if found else ()
+
+
+def clean_patterns(worktree: Path) -> tuple[str, ...]:
+    """What to exclude when a recycled slot is cleaned: the kept entries as gitignore patterns of its root."""
+    return tuple("/" + re.sub(r"([\\*?\[])", r"\\\1", entry) for entry in kept(worktree))
 
 
 def holds(value: Record | None, key: str, root: Path) -> bool:

@@ -136,7 +136,7 @@ def _bring(place: _Place, inner: _Place, name: str, path: str, shown: str) -> bo
                 copying.remove(entry)
         error = _update(place, inner, name, path, origin)
         if not error:
-            pass
+            Git(inner.top)("clean", "-ffdq")
             return fresh
     raise MoError(
         f"cannot fill the submodule {shown}: {error}",

@@ -1,6 +1,7 @@
 """Test identities: what a test run said about each test, and which of that is a regression.
 
-Pure: every parser takes the text of a report and the worktree it was made in, and returns a `Reading`.
+Pure: every parser takes the text of a report and the names of the worktree it was made in (as given, and
+without links), and returns a `Reading`.
 An id names the same test in every worktree, so paths below the worktree are made relative, and parts
 that differ from run to run (object addresses, line numbers of doc tests) are left out.
 """
@@ -92,8 +93,8 @@ def regression(baseline: Tests, run: Tests) -> Regression:
 class _Collector:
     """Gathers outcomes; of several for one id the worst counts."""
 
-    def __init__(self, top: Path) -> None:
-        places = {str(top), str(top.resolve())}
+    def __init__(self, tops: Iterable[Path]) -> None:
+        places = {str(top) for top in tops}
         self._places = sorted((place.rstrip("/") for place in places if place != "/"), key=len, reverse=True)
         self.outcomes: dict[str, str] = {}
 
@@ -121,7 +122,7 @@ class _Case(junitparser.TestCase):
     file = junitparser.Attr()
 
 
-def junit(documents: Mapping[str, bytes], top: Path) -> Reading:
+def junit(documents: Mapping[str, bytes], *tops: Path) -> Reading:
     """Read JUnit XML files (name -> content); headers are ignored, test cases counted.
 
     Ids are file::classname::name, empty parts left out.  One unreadable document spoils the whole
@@ -129,7 +130,7 @@ def junit(documents: Mapping[str, bytes], top: Path) -> Reading:
     """
     if not documents:
         return Reading(None, "no test report was written")
-    found = _Collector(top)
+    found = _Collector(tops)
     for name, content in sorted(documents.items()):
         try:
             root: Any = junitparser.JUnitXml.fromstring(content)
@@ -175,18 +176,18 @@ def _json_lines(text: str) -> list[Any] | None:
         return None
 
 
-def unittest_lines(text: str, top: Path) -> Reading:
+def unittest_lines(text: str, *tops: Path) -> Reading:
     """Read the lines that the recorder of `runners` writes: [id, outcome], the last one "end"."""
     rows = _json_lines(text)
     if not rows or rows[-1] != "end":
         return Reading(None, "the test run ended before its report was complete")
-    found = _Collector(top)
+    found = _Collector(tops)
     for key, outcome in rows[:-1]:
         found.add([key], outcome)
     return found.reading()
 
 
-def node_lines(text: str, top: Path) -> Reading:
+def node_lines(text: str, *tops: Path) -> Reading:
     """Read the lines of the reporter in `runners`.
 
     A line is [passed, file, nesting, name, type, skip, todo], the last one is "end".  Node reports a
@@ -195,7 +196,7 @@ def node_lines(text: str, top: Path) -> Reading:
     rows = _json_lines(text)
     if not rows or rows[-1] != "end":
         return Reading(None, "the test run ended before its report was complete")
-    found = _Collector(top)
+    found = _Collector(tops)
     open_: dict[tuple[str, int], list[tuple[list[str], str]]] = {}
     for passed, file, nesting, name, kind, skip, todo in rows[:-1]:
         inner = open_.pop((file, nesting + 1), [])
@@ -213,11 +214,11 @@ def node_lines(text: str, top: Path) -> Reading:
 _JEST = {"passed": PASSED, "failed": FAILED, "pending": SKIPPED, "skipped": SKIPPED, "disabled": SKIPPED}
 
 
-def jest(text: str, top: Path) -> Reading:
+def jest(text: str, *tops: Path) -> Reading:
     """Read the file of `jest --json --outputFile`; a file that could not be loaded is an id of its own."""
     try:
         document = json.loads(text)
-        found = _Collector(top)
+        found = _Collector(tops)
         for suite in document["testResults"]:
             for case in suite["assertionResults"]:
                 found.add([suite["name"], case["fullName"]], _JEST.get(case["status"], SKIPPED))
@@ -231,13 +232,13 @@ def jest(text: str, top: Path) -> Reading:
 _GO = {"pass": PASSED, "fail": FAILED, "skip": SKIPPED}
 
 
-def go(text: str, top: Path) -> Reading:
+def go(text: str, *tops: Path) -> Reading:
     """Read `go test -json` (cmd/test2json); ids are package::Test/subtest.
 
     A package that fails without a failing test (it does not build, or TestMain ends it) is an error under
     the package's own name.
     """
-    found = _Collector(top)
+    found = _Collector(tops)
     failed_packages, blamed = set(), set()
     for line in text.splitlines():
         try:
@@ -283,12 +284,12 @@ _CARGO_LINE = re.compile(r" \(line \d+\)")
 _CARGO = {"ok": PASSED, "FAILED": FAILED, "ignored": SKIPPED}
 
 
-def cargo(text: str, top: Path) -> Reading:
+def cargo(text: str, *tops: Path) -> Reading:
     """Read what `cargo test` prints; ids are source::binary::path of the test.
 
     A crate that does not compile is an error under "build::crate".
     """
-    found = _Collector(top)
+    found = _Collector(tops)
     seen: dict[str, int] = {}
     header: list[str] = []
     for line in text.splitlines():

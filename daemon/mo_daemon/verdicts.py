@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mo_daemon.testids import Regression, Tests, regression
 
 GREEN, RED, UNKNOWN = "green", "red", "unknown"
+NO_RESULTS = "the test run left no results"
 _SHOWN_IDS = 3
 _SIGNAL_CODES = range(129, 160)  # how shells report a signal
 
@@ -53,7 +54,7 @@ def verdict(
     if tests is None:
         if strict and exit_code:
             return RED, None, f"exit code {exit_code} before any test result"
-        return UNKNOWN, None, "the test run left no results"
+        return UNKNOWN, None, NO_RESULTS
     # A file that can't be collected ends pytest with code 2, and is an error with an id of its own.
     if runner == "pytest" and exit_code in _PYTEST_ENDS and not (exit_code == 2 and tests.failing()):
         return UNKNOWN, None, _PYTEST_ENDS[exit_code]
@@ -79,7 +80,7 @@ def _not_finished(exit_code: int | None, timed_out: bool, tests: Tests | None) -
 def _first_verdict(exit_code: int | None, tests: Tests) -> Verdict:
     failing = tests.failing()
     if failing:
-        return RED, None, f"{_tests(len(failing))} fail: {listed(failing)}"
+        return RED, None, f"{_tests(len(failing))} failing: {listed(failing)}"
     return (GREEN, None, "") if exit_code == 0 else (RED, None, f"exit code {exit_code}, no test failed")
 
 
@@ -89,9 +90,9 @@ def _compared(exit_code: int | None, tests: Tests, baseline: Tests, strict: bool
         parts = [
             f"{_tests(len(ids))} {what}: {listed(ids)}"
             for ids, what in (
-                (worse.failed, "newly fail"),
-                (worse.missing, "are missing"),
-                (worse.newly_skipped, "are newly skipped"),
+                (worse.failed, "newly failing"),
+                (worse.missing, "missing"),
+                (worse.newly_skipped, "newly skipped"),
             )
             if ids
         ]

@@ -85,7 +85,7 @@ class Pool:
         """Bring a slot to a commit, on a branch or detached: born or recycled."""
         if _registered(slot.path):
             worktrees.point(self._repo, slot.path, branch=branch, commit=commit)
-            worktrees.reset(slot.path, commit, keep=sidecar.kept(slot.path))
+            worktrees.reset(slot.path, commit, keep=sidecar.clean_patterns(slot.path))
         else:
             self._directory.mkdir(parents=True, exist_ok=True)
             worktrees.birth(self._repo, slot.name, slot.path, branch=branch, commit=commit)

@@ -74,7 +74,9 @@ def get_key(obj: Context, key: str) -> None:
 @click.option("--local", "scope", flag_value="local", help="In .mo/local.toml: this clone only.")
 @click.pass_obj
 def set_key(obj: Context, key: str, value: str, scope: str | None) -> None:
-    """Write one setting; the rest of the file, comments included, stays as it is.
+    """Write one setting into a file.
+
+    The rest of the file, comments included, stays as it is.
 
     VALUE is TOML, or plain text: 8, true, '["npm ci"]', pytest -q.
     """
@@ -108,7 +110,10 @@ def unset(obj: Context, key: str, scope: str | None) -> None:
 @command.command()
 @click.pass_obj
 def check(obj: Context) -> None:
-    """Read all settings and say everything that is wrong; exit code 7 if anything is."""
+    """Say everything that is wrong with the settings.
+
+    Exit code 7 if anything is.
+    """
     loaded = _load(obj)
     files = [str(path) for path in loaded.files]
     lines = [f"good: {path}" for path in files] or ["good: no settings file, defaults only"]

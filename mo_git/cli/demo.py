@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,8 +26,10 @@ from mo_git.home import Home, read_json
 from mo_git.ledger.reader import Reader
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import TaskState
+from mo_git.text import printable
 
 _BRANCH = "main"
+_TAIL_LINES = 6
 _XDG = {"XDG_STATE_HOME": "state", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}
 
 
@@ -181,16 +184,13 @@ def _story(status: GoalStatus, result: Result) -> list[str]:
         lines.append(f"{name} was done again: {'; '.join(dict.fromkeys(reasons))}")
     for ejection in status.ejections:
         lines.append(f"{ejection['task']} was ejected: {ejection['why']}")
-        lines += [f"  {line}" for line in evidence_lines(ejection.get("evidence"))]
+        lines += [f"  {line}" for line in evidence_lines(ejection.get("evidence") or {})]
     return lines
 
 
-def evidence_lines(evidence: object) -> list[str]:
-    """What the gate said about an ejected task: text, a list, or a document of short fields."""
-    if isinstance(evidence, Mapping):
-        return [
-            f"{key}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for key, v in evidence.items()
-        ]
-    if isinstance(evidence, list):
-        return [str(item) for item in evidence]
-    return str(evidence or "").splitlines()
+def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
+    """What the gate said about an ejected task: the failing tests, the end of its output, where the rest is."""
+    lines = [f"failing: {name}" for name in evidence.get("failed_ids", ())]
+    said = [line for line in printable(str(evidence.get("log_tail", ""))).splitlines() if line.strip()]
+    lines += [f"| {line}" for line in said[-_TAIL_LINES:]]
+    return lines + ([f"log: {evidence['log']}"] if evidence.get("log") else [])

@@ -6,6 +6,7 @@ event.  Following only reads: leaving it changes nothing for the goal.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -139,15 +140,15 @@ def _shower(obj: Context) -> _Shower:
         return _JsonLines()
     if obj.quiet:
         return _Shower()
-    if sys.stdout.isatty() and use_color(obj):
-        return _Table()
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        return _Table(use_color(obj))
     return _Lines()
 
 
 class _JsonLines(_Shower):
     """Every fact; the end of the goal comes once, and last."""
 
-    def fact(self, fact: Fact, goal: GoalStatus, counted: bool) -> None:
+    def fact(self, fact: Fact, goal: GoalStatus, counted: bool) -> None:  # noqa: ARG002
         if fact.kind != Kind.GOAL_ENDED:
             emit_json(views.event_document(fact))
 
@@ -165,11 +166,11 @@ class _Lines(_Shower):
 class _Table(_Shower):
     """A table that changes in place; its last form stays on the screen."""
 
-    def __init__(self) -> None:
+    def __init__(self, color: bool) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._console = Console()
+        self._console = Console(no_color=not color)
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._drawn = (-1, 0.0)  # number of the newest fact, monotonic time
 

@@ -99,7 +99,7 @@ def refuse_untrusted(source: Source, layout: binary.Layout) -> None:
 
     A tracked `.mo/` is in every worktree; the trust is that of the file by its name and content.
     """
-    names = {os.path.abspath(source.path), os.path.realpath(source.path)}
+    names = {os.path.normpath(source.path), os.path.realpath(source.path)}
     folders = {layout.top / DIRECTORY, layout.here / DIRECTORY}
     inside = [Path(n).relative_to(f).as_posix() for n in names for f in folders if Path(n).is_relative_to(f)]
     if not inside:

@@ -16,6 +16,7 @@ from mo_git.cli.context import emit_json, json_option
 from mo_git.cli.goals import find_repository
 from mo_git.config_layers import CLONE_FILE, REPOSITORY_FILE
 from mo_git.home import DIRECTORY, Home
+from mo_git.text import count
 from mo_git.tomltext import toml_string
 
 _HIDDEN = f"/{DIRECTORY}/"  # the line that Home.create writes
@@ -108,8 +109,8 @@ def _finish(obj: Context, home: Home, file: Path | None, found: Mapping[str, Any
 def _baseline_lines(baseline: Mapping[str, Any]) -> list[str]:
     """What was found on HEAD: tests that already fail are the baseline, not a reason to refuse."""
     failing = list(baseline.get("failing", ()))
-    lines = [f"{baseline['passed']} tests pass on HEAD"] if "passed" in baseline else []
+    lines = [f"{count(baseline['passed'], 'test')} green on HEAD"] if "passed" in baseline else []
     if failing:
         shown = ", ".join(failing[:5]) + (", ..." if len(failing) > 5 else "")
-        lines.append(f"{len(failing)} tests fail already and count as the baseline: {shown}")
+        lines.append(f"{count(len(failing), 'failing test')} there, taken as the baseline: {shown}")
     return lines

@@ -105,7 +105,7 @@ def _changes(home: Home, goal: str | None) -> Iterator[dict[str, Any] | None]:
     before = ""
     while True:
         document = _document(home, goal)
-        text = json.dumps({**document, "daemon": {**document["daemon"], "as_of": None}})
+        text = json.dumps({**document, "as_of": None})
         yield document if text != before else None
         before = text
         time.sleep(_POLL_SECONDS)

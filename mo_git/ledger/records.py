@@ -39,6 +39,7 @@ def goal_to_data(spec: GoalSpec) -> dict[str, Any]:
         "parallel": spec.parallel,
         "depends_on": spec.depends_on,
         "environment": dict(spec.environment),
+        "serialize_overlaps": spec.serialize_overlaps,
     }
 
 

@@ -32,12 +32,12 @@ _IN_WORKTREE = _ACTIVE - {TaskState.GATING, TaskState.WAITING}
 def status_document(
     goals: Sequence[GoalStatus], *, seq: int, daemon: Mapping[str, Any], limits: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """All goals, newest first; `seq` is that of the newest fact in it."""
+    """All goals, newest first; `seq` is that of the newest fact in it.  No `daemon`: none is running."""
     newest = sorted(goals, key=lambda goal: (_created(goal), goal.id), reverse=True)
     return {
         "v": 1,
         "seq": seq,
-        "daemon": {**dict.fromkeys(_DAEMON), **daemon},
+        "daemon": {**dict.fromkeys(_DAEMON), **daemon} if daemon else None,
         "limits": dict(limits),
         "goals": [_overview(goal) for goal in newest],
         "forecast": [],

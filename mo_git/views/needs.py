@@ -47,13 +47,10 @@ def undelivered(goal: GoalStatus) -> bool:
     """Whether something landed on integration that no successful `land` has taken to the target branch."""
     if not goal.spec.target or goal.integration in ("", goal.base):
         return False
-    lands = [operation for operation in goal.operations.values() if operation.name == "land"]
-    return not any(
-        operation.result
-        and operation.result["ok"]
-        and operation.result.get("commit", goal.integration) == goal.integration
-        for operation in lands
-    )
+    # a land that took the target to an older landing is out of date; any other commit contains integration
+    older = {landing["commit"] for landing in goal.landings} - {goal.integration}
+    results = [op.result for op in goal.operations.values() if op.name == "land" and op.result]
+    return not any(result["ok"] and result.get("commit") not in older for result in results)
 
 
 def _last_refusal(goal: GoalStatus) -> str:
