@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from mo_git.errors import MoError
 
+
 def main() -> int:
     """Run `mo` with the arguments of this process; returns the exit code."""
     arguments = sys.argv[1:]
@@ -71,10 +72,10 @@ def report(error: MoError, as_json: bool) -> int:
 
         sys.stderr.write(json.dumps(error.document()) + "\n")
     else:
-        from mo_git.text import terminal_text
+        from mo_git.text import printable
 
         lines = [f"mo: {error.message}", *(f"  {line}" for line in error.hint.splitlines())]
-        sys.stderr.write(terminal_text("\n".join(lines)) + "\n")
+        sys.stderr.write(printable("\n".join(lines)) + "\n")
     return int(error.code)
 
 

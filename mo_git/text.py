@@ -54,7 +54,7 @@ def one_line(text: str, limit: int = 200) -> str:
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 
-def terminal_text(text: str) -> str:
+def printable(text: str) -> str:
     """Text of unknown origin for a terminal: lines and tabs stay, other control characters go."""
     return "".join(char for char in text if char.isprintable() or char in "\n\t")
 

@@ -22,7 +22,7 @@ import pytest
 
 from mo_git import __version__, resources, trust
 from mo_git.__main__ import main
-from mo_git.cli import VERBS, client, demo, do, gc, goals
+from mo_git.cli import VERBS, client, demo, do, goals
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import discover
 from mo_git.home import Home
@@ -533,12 +533,11 @@ def test_operations_are_answered(
     repo: RepoBuilder, mo: Mo, home: Home, goal: GoalSpec, stand_in: Callable[..., None]
 ) -> None:
     refused = {"ok": False, "code": "gate", "message": "the result is red", "hint": "mo logs tidy-ab12"}
-    removed = [{"what": "worktree tidy-ab12/mop", "why": "its goal ended"}]
     stand_in(
         {
             "land": {"ok": True, "message": "main is at 1234567", "details": ["left out: paint"]},
             "sync": refused,
-            "gc": {"ok": True, "message": "done", "removed": removed, "kept": [], "freed_bytes": 2048},
+            "gc": {"ok": True, "message": "removed 1 things", "details": ["worktree x"], "bytes": 2048},
         }
     )
     repo.git("update-ref", f"refs/mo/{goal.id}/good/1", "HEAD")
@@ -552,10 +551,7 @@ def test_operations_are_answered(
     }
     done = mo("sync", "tidy")
     assert (done.code, done.err) == (8, "mo: the result is red\n  mo logs tidy-ab12\n")
-    done = mo("gc", "--older-than", "3")
-    assert done.out == (
-        "removed worktree tidy-ab12/mop: its goal ended\nremoved 1, kept 0, 2.0 KiB freed\ndone\n"
-    )
+    assert mo("gc", "--older-than", "3").out == "removed 1 things\n  worktree x\n"
     for args in (
         "rollback tidy --to good/1",
         "rollback tidy/mop --with-dependents",
@@ -571,7 +567,7 @@ def test_operations_are_answered(
     assert sent == [
         *[["land", {"goal": goal.id, "onto": ""}]] * 3,
         ["sync", {"goal": goal.id}],
-        ["gc", {"goal": "", "dry_run": False, "older_than_days": 3.0}],
+        ["gc", {"goal": "", "dry_run": False, "older_than": 3.0}],
         ["rollback", {"goal": goal.id, "task": "", "to": repo.head(), "with_dependents": False}],
         ["rollback", {"goal": goal.id, "task": "mop", "to": "", "with_dependents": True}],
         ["retry", {"goal": goal.id, "task": "mop", "hint": "x"}],
@@ -581,21 +577,33 @@ def test_operations_are_answered(
     ]
 
 
-def test_init_asks_for_the_proof(
-    repo: RepoBuilder, mo: Mo, home: Home, stand_in: Callable[..., None]
+def test_init_asks_for_the_proof(mo: Mo, home: Home, stand_in: Callable[..., None]) -> None:
+    proof = {"failing": ["t::one"], "tests": 9, "weak": False, "reason": ""}
+    stand_in({"prove": {"ok": True, "message": "", "gate": "pytest -q", "proof": proof}})
+    for _ in range(2):
+        done = mo("init")
+        assert done.code == 0
+        assert done.out == (
+            f"gate: pytest -q (proved; set in {home.path}/local.toml)\n"
+            "  9 tests on HEAD\n"
+            "  1 failing test there, taken as the baseline: t::one\n"
+            "next: mo do @plan.toml, or see it work first: mo demo\n"
+        )
+        assert (home.path / "local.toml").read_text() == '[gate]\ncommand = "pytest -q"\n'
+
+
+def test_init_leaves_a_gate_that_is_set_where_it_is(
+    mo: Mo, home: Home, stand_in: Callable[..., None]
 ) -> None:
-    found = {"ok": True, "gate": "pytest -q", "why": "pyproject.toml", "message": ""}
-    stand_in({"prove": {**found, "baseline": {"passed": 9, "failing": ["t::one"]}}})
-    done = mo("init")
-    assert done.code == 0
-    assert done.out == (
-        "gate: pytest -q (pyproject.toml), proved\n"
-        "  9 tests green on HEAD\n"
-        "  1 failing test there, taken as the baseline: t::one\n"
-        f"written to {home.path}/local.toml\n"
-        "next: mo do @plan.toml, or see it work first: mo demo\n"
-    )
-    assert (home.path / "local.toml").read_text() == '[gate]\ncommand = "pytest -q"\n'
+    proof = {"failing": [], "tests": 0, "weak": True, "reason": ""}
+    stand_in({"prove": {"ok": True, "message": "", "gate": "make test", "proof": proof}})
+    home.create()
+    (home.path / "config.toml").write_text('[gate]\ncommand = "make test"\n')
+    document = mo("init", "--json").document()
+    assert (document["gate"], document["config"]) == ("make test", str(home.path / "config.toml"))
+    assert document["proof"] == proof
+    assert not (home.path / "local.toml").exists()
+    assert "  weak: judged by its exit code alone, not test by test\n" in mo("init").out
 
 
 def test_init_relays_a_refusal(mo: Mo, home: Home, stand_in: Callable[..., None]) -> None:
@@ -724,8 +732,12 @@ def test_init_twice_is_harmless_and_keeps_comments(mo: Mo, home: Home) -> None:
     assert "timeout = 60" in text
     assert mo("config", "get", "gate.command").out == 'say "hi"\n'
     document = mo("init", "--no-prove", "--json").document()
-    assert document["home"] == str(home.path)
-    assert document["config"] is None
+    assert document == {
+        "home": str(home.path),
+        "gate": 'say "hi"',
+        "config": str(home.path / "local.toml"),
+        "proof": None,
+    }
 
 
 def test_init_shared_lets_git_see_the_settings_only(repo: RepoBuilder, mo: Mo, home: Home) -> None:
@@ -777,6 +789,11 @@ def test_the_demo_is_judged_by_what_landed() -> None:
     plan = parse_plan((example / "plans" / "demo.toml").read_text(), "demo.toml")
     status = new_goal(GoalSpec("g-1234", "g", plan, 1.0, "b"))
     assert not demo.judge(status).as_expected
+    assert demo.evidence_lines({}) == []
+    long = {"failed_ids": ["t::a"], "log_tail": "1\n2\n3\n\n4\x1b[2J\n5\n6\n7\n", "log": "/l"}
+    assert demo.evidence_lines(long) == [
+        *("failing: t::a", "| 2", "| 3", "| 4[2J", "| 5", "| 6", "| 7", "log: /l"),
+    ]
     for task in status.tasks.values():
         task.state = TaskState.LANDED
     assert not demo.judge(status).as_expected
@@ -784,20 +801,6 @@ def test_the_demo_is_judged_by_what_landed() -> None:
     result = demo.judge(status)
     assert result.as_expected
     assert (len(result.landed), result.ejected, result.redone) == (8, ("strict-stock",), ())
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (1536 * 1024, "1.5 MiB"),
-        (2**42, "4096.0 GiB"),
-    ],
-)
-def test_sizes(count: int, text: str) -> None:
-    assert gc.size(count) == text
 
 
 # -- the house ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from mo_git.errors import Exit, MoError
 from mo_git.git import refs, worktrees
 from mo_git.git.binary import Git, is_dirty
-from mo_git.git.files import delete_tree
+from mo_git.git.files import delete_tree, make_writable
 from mo_git.git.index import has_hidden_entries
 from mo_git.git.repo import Repo
 from tests.support import RepoBuilder
@@ -385,25 +386,21 @@ def test_read_only_directories_do_not_stop_the_clean(repo: RepoBuilder, born: Re
     assert not (born.path / "ignored").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_delete_tree_without_the_rights_of_root(tmp_path: Path) -> None:
-    """Root may delete anything, so the deletion runs as nobody."""
-    tree = tmp_path / "tree"
+def test_make_writable_opens_directories_and_follows_no_link(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "outside"
     (tree / "a/b").mkdir(parents=True)
-    (tree / "a/b/c").touch()
-    for path in (tmp_path, tree, tree / "a", tree / "a/b", tree / "a/b/c"):
-        os.chown(path, 65534, 65534)
-    (tree / "a/b").chmod(0o555)
-    (tree / "a").chmod(0)
-    pid = os.fork()
-    if pid == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        os.chdir(tmp_path)
-        delete_tree(Path("tree"))
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
+    outside.mkdir()
+    (tree / "file").touch(0o444)
+    (tree / "link").symlink_to(outside)
+    for path, mode in ((outside, 0o555), (tree / "a/b", 0o555), (tree / "a", 0o050)):
+        path.chmod(mode)
+    make_writable(tree)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (outside, tree / "a", tree / "a/b")}
+    assert modes == {"outside": 0o555, "a": 0o750, "b": 0o755}
+    assert stat.S_IMODE((tree / "file").stat().st_mode) == 0o444
+    delete_tree(tree)
+    delete_tree(tree)
+    assert outside.exists()
     assert not tree.exists()
 
 

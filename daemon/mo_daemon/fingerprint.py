@@ -68,6 +68,13 @@ class Fingerprints:
             _add(digest, f"tool {tool}", self._tool(tool, worktree, env))
         return digest.hexdigest()
 
+    def tools(self, env: Mapping[str, str]) -> str:
+        """A digest (64 hex digits) of the tools alone: resolved paths and versions, outside any worktree."""
+        digest = hashlib.sha256()
+        for tool in self._tools:
+            _add(digest, f"tool {tool}", self._tool(tool, Path(os.devnull), env))
+        return digest.hexdigest()
+
     def _inputs(self, worktree: Path) -> list[str]:
         """Manifests at the root and one level down, and files that the commands name; never ignored ones.
 

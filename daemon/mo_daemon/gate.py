@@ -163,7 +163,7 @@ class GateSlot:
     def _prepare(self, commit: str, keep: tuple[str, ...]) -> None:
         if (self.path / ".git").exists() and self.name in worktrees.listing(self.repo):
             worktrees.point(self.repo, self.path, branch=None, commit=commit)
-            worktrees.reset(self.path, commit, keep=(*keep, *sidecar.kept(self.path)))
+            worktrees.reset(self.path, commit, keep=(*keep, *sidecar.clean_patterns(self.path)))
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             worktrees.birth(self.repo, self.name, self.path, branch=None, commit=commit)

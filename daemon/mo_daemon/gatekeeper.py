@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mo_daemon import environment, gate_memory
+from mo_daemon.fingerprint import Fingerprints
 from mo_daemon.gate import NONE, GateCommand, GateRun, GateSlot, Provision, Started, cache_key
 from mo_daemon.gate_proof import Proof, prove
 from mo_daemon.provision import Prepared
@@ -22,6 +23,7 @@ from mo_daemon.testids import Tests
 from mo_git import process
 from mo_git.errors import Exit, MoError
 from mo_git.lifecycle import GoalStatus
+from mo_git.model import Command
 
 
 class Gatekeeper:
@@ -32,6 +34,7 @@ class Gatekeeper:
         self._free: list[GateSlot] = []
         self._made = 0
         self._commands: dict[tuple[str, str], GateCommand] = {}
+        self._tools: dict[tuple[Command, tuple[str, ...]], Fingerprints] = {}
 
     # -- what to run ----------------------------------------------------------------------------------
 
@@ -162,11 +165,15 @@ class Gatekeeper:
             )
 
     def _key(self, goal: GoalStatus, command: GateCommand, tree: str) -> str:
-        return cache_key(tree, command, self._services.environment(goal), self._setup_id())
-
-    def _setup_id(self) -> str:
-        workspace = self._services.settings.workspace
-        return json.dumps([workspace.setup, workspace.env_pass])
+        """What a verdict belongs to: tree, command, set-up, tool versions and the environment passed on."""
+        services, env = self._services, self._services.environment(goal)
+        workspace = services.settings.workspace
+        tools = self._tools.setdefault(
+            (command.command, workspace.setup), Fingerprints((command.command, *workspace.setup))
+        )
+        passed = {name: env.get(name) for name in workspace.env_pass}
+        fingerprint = json.dumps([workspace.setup, passed, tools.tools(env)])
+        return cache_key(tree, command, env, fingerprint)
 
     # -- the proof ------------------------------------------------------------------------------------
 
@@ -187,7 +194,7 @@ class Gatekeeper:
                 "weak": True,
                 "reason": "no gate (none)",
             }
-        environment_key = "proof " + cache_key("", command, services.environment(goal), self._setup_id())
+        environment_key = "proof " + self._key(goal, command, "")
         if services.settings.gate.proof == "off" or services.ledger.gate_run(environment_key):
             baseline = await self.judge(goal, goal.base, None)
             if baseline.result == "unknown":

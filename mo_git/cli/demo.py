@@ -189,7 +189,7 @@ def _story(status: GoalStatus, result: Result) -> list[str]:
 
 
 def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
-    """What the gate said about an ejected task: the failing tests, the end of its output, where the rest is."""
+    """What the gate said about an ejected task: failing tests, the end of its output, its log."""
     lines = [f"failing: {name}" for name in evidence.get("failed_ids", ())]
     said = [line for line in printable(str(evidence.get("log_tail", ""))).splitlines() if line.strip()]
     lines += [f"| {line}" for line in said[-_TAIL_LINES:]]

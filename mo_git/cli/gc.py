@@ -9,6 +9,7 @@ from mo_git.cli.client import report, request
 from mo_git.cli.context import json_option, open_home
 from mo_git.cli.ids import ID, resolve_goal
 
+
 @click.command(name="gc")
 @click.argument("goal", required=False, type=ID)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")

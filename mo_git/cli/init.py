@@ -14,7 +14,7 @@ from mo_git.cli import Context
 from mo_git.cli.client import ensure_daemon, raise_if_refused, send, settle
 from mo_git.cli.context import emit_json, json_option
 from mo_git.cli.goals import find_repository
-from mo_git.config_layers import CLONE_FILE, REPOSITORY_FILE
+from mo_git.config_layers import CLONE_FILE, REPOSITORY_FILE, user_config_file
 from mo_git.home import DIRECTORY, Home
 from mo_git.text import count
 from mo_git.tomltext import toml_string
@@ -41,24 +41,34 @@ def command(obj: Context, gate: str | None, shared: bool, no_prove: bool) -> Non
     if shared:
         share(home)
     _say(obj, f"{'made' if new else 'found'} {home.path}")
-    found: Mapping[str, Any] = {"gate": gate or "", "why": "given" if gate else "", "ok": True}
+    value, origin = _configured(home)
+    chosen, proof = gate or value, None
     if not no_prove:
-        found = _prove(obj, home, gate)
-    file = home.path / (REPOSITORY_FILE if shared else CLONE_FILE)
-    command_found = str(found.get("gate") or "")
-    if command_found:
-        _write_gate(home, file, command_found)
-    _finish(obj, home, file if command_found else None, found, proved=not no_prove)
+        chosen, proof = _prove(obj, home, gate)
+    if chosen and (gate or not value):
+        file = home.path / (REPOSITORY_FILE if shared else CLONE_FILE)
+        _write_gate(home, file, chosen)
+        origin = str(file)
+    _finish(obj, home, chosen, origin if chosen else "", proof)
 
 
-def _prove(obj: Context, home: Home, gate: str | None) -> Mapping[str, Any]:
-    """Let the daemon find and prove the gate; a refusal raises."""
+def _configured(home: Home) -> tuple[str, str]:
+    """The gate command that the settings hold already, and where; empty where they leave it to detection."""
+    from mo_git.config import load
+
+    judge = trust.judge(home.common_dir, trust.tracked(home.top), environ=os.environ)
+    loaded = load(home.path, environ=os.environ, user_file=user_config_file(os.environ), trusted=judge)
+    return loaded.config.gate.command, loaded.origins["gate.command"]
+
+
+def _prove(obj: Context, home: Home, gate: str | None) -> tuple[str, Mapping[str, Any]]:
+    """Let the daemon find and prove the gate: (the command, what was seen on HEAD); a refusal raises."""
     ensure_daemon(home)
-    _say(obj, f"proving the gate{f': {gate}' if gate else ''} (Ctrl-C leaves it out; mo init does it again)")
+    _say(obj, f"proving the gate{f': {gate}' if gate else ''} (Ctrl-C leaves it out)")
     outcome = settle(home, send(home, "prove", {"gate": gate}), None)
     assert outcome is not None, "without a limit there is an outcome"
     raise_if_refused(outcome)
-    return outcome
+    return str(outcome["gate"]), outcome["proof"]
 
 
 def _write_gate(home: Home, file: Path, gate: str) -> None:
@@ -88,29 +98,27 @@ def _say(obj: Context, line: str) -> None:
         click.echo(line, err=True)
 
 
-def _finish(obj: Context, home: Home, file: Path | None, found: Mapping[str, Any], *, proved: bool) -> None:
+def _finish(obj: Context, home: Home, gate: str, origin: str, proof: Mapping[str, Any] | None) -> None:
     if obj.json:
-        document = {key: value for key, value in found.items() if key != "ok"}
-        document |= {"home": str(home.path), "config": str(file) if file else None, "proved": proved}
-        emit_json({"v": 1, **document})
+        document = {"v": 1, "home": str(home.path), "gate": gate or None, "config": origin or None}
+        emit_json({**document, "proof": proof})
         return
-    if not found.get("gate"):
+    if not gate:
         click.echo("no gate yet; give one: mo init --gate CMD")
         return
-    why = f" ({found['why']})" if found.get("why") else ""
-    click.echo(f"gate: {found['gate']}{why}{', proved' if proved else ', not proved'}")
-    for line in _baseline_lines(found.get("baseline") or {}):
+    click.echo(f"gate: {gate} ({'not proved' if proof is None else 'proved'}; set in {origin})")
+    for line in _proof_lines(proof or {}):
         click.echo(f"  {line}")
-    if found.get("hint"):
-        click.echo(f"  {found['hint']}")
-    click.echo(f"written to {file}\nnext: mo do @plan.toml, or see it work first: mo demo")
+    click.echo("next: mo do @plan.toml, or see it work first: mo demo")
 
 
-def _baseline_lines(baseline: Mapping[str, Any]) -> list[str]:
-    """What was found on HEAD: tests that already fail are the baseline, not a reason to refuse."""
-    failing = list(baseline.get("failing", ()))
-    lines = [f"{count(baseline['passed'], 'test')} green on HEAD"] if "passed" in baseline else []
+def _proof_lines(proof: Mapping[str, Any]) -> list[str]:
+    """What was seen on HEAD: tests that fail there are the baseline, not a reason to refuse."""
+    failing = list(proof.get("failing", ()))
+    lines = [f"{count(proof['tests'], 'test')} on HEAD"] if proof.get("tests") else []
     if failing:
         shown = ", ".join(failing[:5]) + (", ..." if len(failing) > 5 else "")
         lines.append(f"{count(len(failing), 'failing test')} there, taken as the baseline: {shown}")
+    if proof.get("weak"):
+        lines.append("weak: " + (proof.get("reason") or "judged by its exit code alone, not test by test"))
     return lines

@@ -20,7 +20,7 @@ from mo_git.home import Home
 from mo_git.ledger.reader import Reader
 from mo_git.lifecycle import GoalStatus, apply, new_goal
 from mo_git.model import RESERVED_TASK_IDS
-from mo_git.text import terminal_text
+from mo_git.text import printable
 
 _POLL_SECONDS = 0.2
 _ATTEMPT_FILES = ("setup.log", "stream.log", "check.log", "teardown.log")
@@ -209,4 +209,4 @@ class _Printer:
             gap = "\n" if self._last else ""
             click.echo(f"{gap}==> {path.name} <==")
         self._last = path
-        click.echo(terminal_text(line) if self._on_terminal else line, color=True)
+        click.echo(printable(line) if self._on_terminal else line, color=True)

@@ -10,7 +10,7 @@ from mo_git.cli.context import emit_json, json_option, open_home, open_reader, s
 from mo_git.cli.ids import ID, LAST, find_attempt, find_task, resolve_goal, split
 from mo_git.lifecycle import Attempt, GoalStatus, TaskStatus
 from mo_git.model import Command
-from mo_git.text import clock, count, duration, one_line, paint, state_color, table, terminal_text
+from mo_git.text import clock, count, duration, one_line, paint, printable, state_color, table
 
 _LAST_GATES = 5
 
@@ -134,7 +134,7 @@ def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
     ]
     lines += table([[f"  {name}", said] for name, said in rows if said])
     if spec.prompt:
-        lines += ["", *(f"  {line}" for line in terminal_text(spec.prompt).strip().splitlines())]
+        lines += ["", *(f"  {line}" for line in printable(spec.prompt).strip().splitlines())]
     attempts = [[f"#{attempt.n}", *_attempt_cells(attempt)] for attempt in task.attempts]
     lines += _section("attempts", attempts)
     needs = [need for need in views.needs(goal) if need["task"] == spec.id]
