@@ -148,7 +148,7 @@ def _shower(obj: Context) -> _Shower:
 class _JsonLines(_Shower):
     """Every fact; the end of the goal comes once, and last."""
 
-    def fact(self, fact: Fact, goal: GoalStatus, counted: bool) -> None:  # noqa: ARG002
+    def fact(self, fact: Fact, goal: GoalStatus, counted: bool) -> None:
         if fact.kind != Kind.GOAL_ENDED:
             emit_json(views.event_document(fact))
 

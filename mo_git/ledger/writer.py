@@ -20,7 +20,6 @@ from mo_git.ledger.schema import migrate
 from mo_git.model import Fact, GoalSpec, Kind, NewFact
 from mo_git.process import Identity
 
-
 _CURRENT_GOALS = """
 SELECT spec FROM goals WHERE id IN (SELECT id FROM goals ORDER BY created_at DESC LIMIT :recent)
 OR coalesce((SELECT kind FROM facts WHERE goal = goals.id AND kind IN ('goal_ended', 'goal_reopened')
