@@ -672,10 +672,21 @@ def test_a_daemon_that_cannot_start_says_why(mo: Mo, home: Home, stand_in: Calla
     assert done.err == "mo: gate.timeout = -1: expected more\n  mo config check\n"
 
 
-def test_a_daemon_that_dies_shows_the_end_of_its_log(
-    mo: Mo, home: Home, monkeypatch: pytest.MonkeyPatch, stand_in: Callable[..., None]
+def test_a_daemon_that_is_just_ending_is_waited_for(
+    mo: Mo, home: Home, tmp_path: Path, stand_in: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(client, "_RACE_SECONDS", 0.05)
+    stand_in()
+    answering = tmp_path / "answering"
+    (tmp_path / "daemon").rename(answering)
+    again = f'test -e {tmp_path}/once && exec {answering} "$@"\n'
+    stand_in(script=f"#!/bin/sh\n{again}touch {tmp_path}/once\necho 'mo-daemon: already running'\n")
+    assert mo("daemon", "start") == Done(0, "the daemon started\n", "")
+    assert client.find_daemon(home) is not None
+
+
+def test_a_daemon_that_dies_shows_the_end_of_its_log(
+    mo: Mo, home: Home, stand_in: Callable[..., None]
+) -> None:
     stand_in(script="#!/bin/sh\nfor n in 1 2 3 4 5 6 7 8 9; do echo line $n; done\nexit 1\n")
     done = mo("daemon", "start")
     assert done.code == Exit.DAEMON

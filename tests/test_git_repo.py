@@ -49,6 +49,8 @@ def test_what_is_no_commit_is_an_error(repo: RepoBuilder, store: Repo) -> None:
     for wrong in (repo.head("HEAD^{tree}"), "0" * 40, "main"):
         with pytest.raises(MoError, match=f"there is no commit {wrong}"):
             store.parents(wrong)
+        with pytest.raises(MoError, match=f"there is no commit {wrong}"):
+            store.is_ancestor(repo.head(), wrong)
     with pytest.raises(MoError, match="there is no blob"):
         store.blob(repo.head())
     assert store.blob(repo.head("HEAD:README.md")) == b"hello\n"

@@ -94,6 +94,30 @@ def test_filters_of_the_user_run_and_hooks_do_not(repo: RepoBuilder, store: Repo
     assert (tree["x.q"], tree["dos"]) == ("loud", "line")
 
 
+def test_config_that_an_agent_gave_its_worktree_does_not_count(
+    repo: RepoBuilder, store: Repo, work: RepoBuilder, tmp_path: Path
+) -> None:
+    repo.git("config", "extensions.worktreeConfig", "true")
+    work.git("config", "--worktree", "filter.evil.clean", f"touch {tmp_path}/ran; cat")
+    work.write({".gitattributes": "* filter=evil\n", "x": "x"})
+    assert snapshot(store, work.path, work.head()).changed == (".gitattributes", "x")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_changed_file_with_its_old_time_stamp_is_seen(
+    repo: RepoBuilder, store: Repo, work: RepoBuilder
+) -> None:
+    repo.git("config", "core.trustctime", "false")
+    repo.git("config", "core.checkStat", "minimal")
+    before = (work.path / "d/b").stat()
+    index = Path(work.git("rev-parse", "--absolute-git-dir")) / "index"
+    os.utime(index, (before.st_mtime + 100, before.st_mtime + 100))  # so that the entry does not look fresh
+    work.write({"d/b": "3\n"})
+    os.utime(work.path / "d/b", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert work.git("diff", "--name-only") == ""
+    assert snapshot(store, work.path, work.head()).changed == ("d/b",)
+
+
 def test_an_unreadable_worktree_is_an_error(store: Repo, work: RepoBuilder) -> None:
     (work.path / ".git").write_text(f"gitdir: {store.common_dir}\n")
     with pytest.raises(MoError, match="has been changed"):
@@ -279,7 +303,7 @@ def test_secrets_are_recognised_once(name: str, secret: str) -> None:
         "-----BEGIN PUBLIC KEY-----",
         "-----BEGIN CERTIFICATE-----",
         "sk-learn is not sk-image",
-        "sk-this-is-a-very-long-css-class-name-without-any-digit-in-it",
+        "sk-this-is-a-very-long-class-name-of-style-number-12-in-it",
         "task-0123456789012345678901234567890123456789012345678901234567890123",
         "sk_test_" + LETTERS[:24],
         "npm_config_registry_and_other_settings_here",

@@ -25,9 +25,9 @@ from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.config import Config
 from mo_git.errors import MoError
-from mo_git.git import provenance, refs
+from mo_git.git import provenance, refs, worktrees
 from mo_git.lifecycle import GoalStatus, TaskStatus
-from mo_git.model import FailureClass, Kind, NewFact
+from mo_git.model import FailureClass, Kind, NewFact, TaskState
 
 
 class NotApplicable(Exception):
@@ -82,11 +82,9 @@ async def _open(services: Services, goal: GoalStatus, task: TaskStatus, agent: A
     """Choose the base, verify it, take a slot and record the start before anything runs."""
     base = goal.integration
     await services.git(_verify_base, services, goal, task, base)
-    if task.worktree:
-        services.pool.free(task.worktree)
-    slot = services.pool.take()
-    n = task.attempt + 1
     branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
+    slot = services.pool.take(branch)
+    n = task.attempt + 1
     run_dir = services.home.run_dir(goal.id, task.spec.id, n)
     env = environment.task_environment(
         services.environment(goal),
@@ -153,8 +151,13 @@ def _prepare_worktree(attempt: Attempt) -> None:
     """Task branch at the base (an earlier attempt's tip is kept first), worktree on that branch."""
     repo, ref = attempt.services.repo, names.head(attempt.branch)
     tip = refs.read(repo, ref)
-    if tip is not None and tip != attempt.base and not repo.is_ancestor(tip, attempt.base):
-        refs.keep(repo, attempt.goal.id, attempt.task.spec.id, attempt.n - 1, tip)
+    if tip is not None:
+        holder = worktrees.holder(repo, attempt.branch)
+        if holder is not None and holder != attempt.slot.path:
+            hint = f"git -C {holder} switch --detach, then mo resume {attempt.goal.id}"
+            raise MoError(f"branch {attempt.branch} is checked out in {holder}", hint)
+        if not repo.is_ancestor(tip, attempt.base):
+            refs.keep(repo, attempt.goal.id, attempt.task.spec.id, attempt.n - 1, tip)
     if tip != attempt.base and not refs.swap(repo, ref, attempt.base, tip, f"mo: start {attempt.name}"):
         raise MoError(f"cannot make branch {attempt.branch}: another branch is in its way")
     attempt.services.pool.point(attempt.slot, branch=attempt.branch, commit=attempt.base)
@@ -349,7 +352,7 @@ async def _close(attempt: Attempt, hold: bool) -> None:
             await services.provisioner.teardown(
                 attempt.slot.path, env=attempt.env, token=token, log=attempt.run_dir / "teardown.log"
             )
-    if not hold and attempt.slot.path.is_dir():
+    if not hold:
         await services.git(services.pool.detach, attempt.slot, attempt.base)
     services.pool.give_back(attempt.slot, hold=hold)
 
@@ -363,7 +366,7 @@ async def recover_attempt(services: Services, goal: GoalStatus, task: TaskStatus
     """An attempt that nobody runs (its daemon was killed): keep what it left, then schedule another."""
     last = task.attempts[-1]
     kept = ""
-    slot = services.pool.slot_at(last.worktree)
+    slot = services.pool.kept_on(last.branch)
     if slot is not None:
         kept = await _keep(services, goal.id, task.spec.id, last.n, slot, last.base)
     reason = "the daemon ended while this attempt ran"
@@ -374,3 +377,6 @@ async def recover_attempt(services: Services, goal: GoalStatus, task: TaskStatus
             follow_up(services, task, last.n, goal.id, FailureClass.LOST, reason),
         ]
     )
+    if slot is not None and task.state is TaskState.WAITING:
+        await services.git(services.pool.detach, slot, last.base)
+        services.pool.give_back(slot)

@@ -128,12 +128,14 @@ class Chores:
 
     def _collect_worktrees(self, ended: list[GoalStatus], dry: bool) -> tuple[list[str], int]:
         pool, lines, freed = self.services.pool, [], 0
-        old = {task.worktree for goal in ended for task in goal.tasks.values() if task.worktree}
-        for slot in [*pool.unused(), *(slot for slot in pool.held() if str(slot.path) in old)]:
+        branches = [
+            task.attempts[-1].branch for goal in ended for task in goal.tasks.values() if task.attempts
+        ]
+        kept = [slot for branch in branches if (slot := pool.kept_on(branch)) is not None]
+        for slot in [*pool.unused(), *kept]:
             freed += _size(slot.path)
             lines.append(f"worktree {slot.path}")
             if not dry:
-                pool.free(str(slot.path))
                 pool.remove(slot)
         return lines, freed
 

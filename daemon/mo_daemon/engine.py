@@ -71,9 +71,6 @@ class Engine:
         self._seq = 0
         for goal in self.goals.values():
             self._seq = max(self._seq, goal.last_seq)
-            for task in goal.tasks.values():
-                if task.ended and task.worktree:
-                    services.pool.hold(task.worktree)
 
     # -- facts ----------------------------------------------------------------------------------------
 

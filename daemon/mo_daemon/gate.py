@@ -7,7 +7,6 @@ its own.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from mo_daemon.environment import with_local_tools
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import Instrumented, argv_of, instrument, merge_environment
 from mo_daemon.testids import ERROR, FAILED, PASSED, Reading, Regression, Tests, go_readable
+from mo_daemon.threads import in_thread
 from mo_daemon.verdicts import GREEN, NO_RESULTS, RED, UNKNOWN, listed, verdict
 from mo_git import process
 from mo_git.git import worktrees
@@ -158,7 +158,7 @@ class GateSlot:
 
     async def prepare(self, commit: str, keep: Sequence[str] = ()) -> None:
         """Bring the worktree to exactly this commit, detached; only `keep` and set-up results stay."""
-        await asyncio.to_thread(self._prepare, commit, tuple(keep))
+        await in_thread(self._prepare, commit, tuple(keep))
 
     def _prepare(self, commit: str, keep: tuple[str, ...]) -> None:
         if (self.path / ".git").exists() and self.name in worktrees.listing(self.repo):
@@ -185,7 +185,7 @@ class GateSlot:
 
         `started` hears of every process before its end; `alter` may change the prepared worktree.
         """
-        tree = await asyncio.to_thread(self.repo.tree_of, commit)
+        tree = await in_thread(self.repo.tree_of, commit)
         begin = monotonic()
 
         def ended(result: str, reason: str) -> GateRun:
@@ -198,13 +198,13 @@ class GateSlot:
         if prepared and not prepared.ok:
             return ended(UNKNOWN, f"set-up failed: {prepared.reason}")
         if alter:
-            await asyncio.to_thread(alter)
+            await in_thread(alter)
         job = _Job(self, command, env, token, log, started)
         try:
-            await asyncio.to_thread(job.open)
+            await in_thread(job.open)
             outcome = await job.run()
         finally:
-            await asyncio.to_thread(job.close)
+            await in_thread(job.close)
         if outcome.trouble:
             return ended(UNKNOWN, outcome.trouble)
         how, reading = outcome.how, outcome.reading
@@ -290,10 +290,10 @@ class _Job:
             if timed_out or code:
                 how_ended = "did not end in time" if timed_out else f"ended with exit code {code}"
                 return _Outcome(how, nothing, trouble=f"the gate's set-up `{_shown(command)}` {how_ended}")
-        await asyncio.to_thread(_clear, top, how.clear)
+        await in_thread(_clear, top, how.clear)
         lines = _Lines(how.keep) if how.keep else None
         code, timed_out = await self._start(how.argv, self._command.command, how.env, lines)
-        return await asyncio.to_thread(self._read, how, code, timed_out, lines)
+        return await in_thread(self._read, how, code, timed_out, lines)
 
     def _read(self, how: Instrumented, code: int, timed_out: bool, lines: _Lines | None) -> _Outcome:
         top = self._slot.path
@@ -335,7 +335,7 @@ class _Job:
         try:
             ending = await child.wait(self._command.timeout)
         finally:  # also what fled into a session of its own, where this process adopts no orphans
-            await asyncio.to_thread(process.kill_marked, [self._token])
+            await in_thread(process.kill_marked, [self._token])
         return ending.code, ending.timed_out
 
 

@@ -7,7 +7,6 @@ link, a copy), or doesn't read it at all; then the place that was really used is
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from mo_daemon.detection import detect
 from mo_daemon.gate import GREEN, NONE, RED, UNKNOWN, GateCommand, GateRun, GateSlot, Provision, Started
 from mo_daemon.runners import package_scripts
+from mo_daemon.threads import in_thread
 from mo_git.git.binary import Git
 from mo_git.model import Command
 
@@ -71,7 +71,7 @@ async def prove(
     if not _same(baseline, spoilt):
         return Proof(True, baseline, note)
     traced = await _trace(slot, run, log_dir, env, spoil)
-    leaked = await asyncio.to_thread(_leaks, slot.path, main_top, traced)
+    leaked = await in_thread(_leaks, slot.path, main_top, traced)
     reason = "the gate passes although the code is unreadable"
     if baseline.result == RED:
         reason = "the gate's tests do the same although the code is unreadable"

@@ -17,6 +17,7 @@ from mo_daemon.attempt import author
 from mo_daemon.gate import GateRun
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services, tail
+from mo_daemon.threads import to_the_end
 from mo_git.errors import Exit, MoError
 from mo_git.git import provenance, refs
 from mo_git.lifecycle import GoalStatus, TaskStatus
@@ -128,7 +129,7 @@ class Lander:
         facts: Sequence[NewFact],
     ) -> None:
         """Move integration from its head to a gated commit: intent, ref, facts.  Not interruptible."""
-        await asyncio.shield(self._advance(goal, commit, tree, tasks, purpose, facts))
+        await to_the_end(self._advance(goal, commit, tree, tasks, purpose, facts))
 
     async def _advance(
         self,

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from mo_daemon import environment, include, sidecar, submodules
 from mo_daemon.fingerprint import Fingerprints
 from mo_daemon.setup_cache import SetupCache, relocatable
+from mo_daemon.threads import in_thread
 from mo_git import process
 from mo_git.errors import MoError
 from mo_git.git.binary import Git
@@ -136,9 +137,9 @@ class Provisioner:
 
     async def _make_ready(self, job: _Job) -> bool:
         """Do all of it; whether the shared commands could be spared."""
-        wanted, key, holds = await asyncio.to_thread(self._look, job)
+        wanted, key, holds = await in_thread(self._look, job)
         if holds:
-            await asyncio.to_thread(include.copy_included, self._main_top, job.worktree, _files(wanted))
+            await in_thread(include.copy_included, self._main_top, job.worktree, _files(wanted))
             cached = True
         else:
             cached = await self._set_up(job, key, wanted)
@@ -183,7 +184,7 @@ class Provisioner:
             await self._run_shared(job, key, wanted)
             return not self._shared
         async with self._locks.setdefault(key, asyncio.Lock()):
-            if await asyncio.to_thread(self._clone, job, key, wanted):
+            if await in_thread(self._clone, job, key, wanted):
                 return True
             if not self._cache.belongs_to_slot(key):
                 await self._run_shared(job, key, wanted, share=True)
@@ -201,9 +202,9 @@ class Provisioner:
         return True
 
     async def _run_shared(self, job: _Job, key: str, wanted: Sequence[str], share: bool = False) -> None:
-        await asyncio.to_thread(include.copy_included, self._main_top, job.worktree, wanted)
+        await in_thread(include.copy_included, self._main_top, job.worktree, wanted)
         await self._run_all(job, self._shared)
-        await asyncio.to_thread(self._remember, job, key, wanted, share)
+        await in_thread(self._remember, job, key, wanted, share)
 
     def _remember(self, job: _Job, key: str, wanted: Sequence[str], share: bool) -> None:
         """Write down what set-up made, and store it for other slots where it can be cloned."""
@@ -228,10 +229,10 @@ class Provisioner:
         """Run commands in order; afterwards the worktree looks to git as it did before."""
         if not commands:
             return
-        before = await asyncio.to_thread(_status, job.worktree)
+        before = await in_thread(_status, job.worktree)
         for command in commands:
             await self._run(job, command, "set-up")
-        await asyncio.to_thread(_put_back, job, before)
+        await in_thread(_put_back, job, before)
 
     async def _run(self, job: _Job, command: Command, what: str) -> None:
         """Run one command to its end, output to the log; raises _SetupFailed unless it succeeds."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from mo_daemon.provision import Provisioner
+from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
 from mo_git import process
 from mo_git.config import Config
@@ -52,8 +53,7 @@ class Services:
 
     async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking git work in a pool thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
+        return await run_in(self.threads, function, *args, **kwargs)
 
     def environment(self, goal: GoalStatus) -> dict[str, str]:
         """The base environment of a goal's programs: the daemon's, with the PATH of `mo do`'s caller."""

@@ -6,7 +6,6 @@ Set-up results (see provision) survive a recycle; everything else is cleaned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +20,7 @@ class Slot:
 
     number: int
     path: Path
-
-    @property
-    def name(self) -> str:
-        """The worktree's name in git's administration."""
-        return f"mo-{self.path.parent.parent.name}-{self.path.parent.name}-{self.number}"[-100:]
+    name: str  # the worktree's name in git's administration
 
     @property
     def port_base(self) -> int:
@@ -33,57 +28,65 @@ class Slot:
 
 
 class Pool:
-    """Slots below one directory.  Methods that touch git block: call them in a thread."""
+    """Slots below one directory.  Methods that touch git block: call them in a thread.
+
+    A slot on a branch is in use, or kept for a person's look; a slot given back is detached.  That is read
+    from the worktrees themselves, so it holds across restarts.
+    """
 
     def __init__(self, repo: Repo, directory: Path) -> None:
         self._repo = repo
         self._directory = directory
         self._busy: set[int] = set()
-        self._held: set[int] = set()
+        self._held = {slot.number for slot in self._existing() if _branch_of(slot.path)}
 
-    def hold(self, path: str) -> None:
-        """Keep an existing slot as it is (a failed task's worktree)."""
-        slot = self.slot_at(path)
-        if slot and slot.path.exists():
-            self._held.add(slot.number)
+    def _slot(self, number: int) -> Slot:
+        return Slot(number, self._directory / str(number), f"mo-{self._directory.parent.name}-{number}")
 
-    def free(self, path: str) -> None:
-        """Give a held slot back to the pool."""
-        slot = self.slot_at(path)
-        if slot:
-            self._held.discard(slot.number)
-
-    def slot_at(self, path: str) -> Slot | None:
-        place = Path(path)
-        if path and place.parent == self._directory and place.name.isdigit():
-            return Slot(int(place.name), place)
-        return None
-
-    def take(self) -> Slot:
-        """The lowest free number: recycled slots first.  Does no git work; call it on the loop's thread."""
-        existing = {int(path.name) for path in self._existing()}
-        free = sorted(existing - self._busy - self._held)
-        number = free[0] if free else self._lowest_new(existing)
-        self._busy.add(number)
-        return Slot(number, self._directory / str(number))
-
-    def _lowest_new(self, existing: set[int]) -> int:
-        used = existing | self._busy | self._held
-        return next(number for number in range(1, len(used) + 2) if number not in used)
-
-    def _existing(self) -> Iterable[Path]:
+    def _existing(self) -> list[Slot]:
         if not self._directory.is_dir():
             return []
-        return [path for path in self._directory.iterdir() if path.name.isdigit() and path.is_dir()]
+        return [
+            self._slot(int(path.name))
+            for path in self._directory.iterdir()
+            if path.name.isdigit() and path.is_dir()
+        ]
+
+    def kept_on(self, branch: str) -> Slot | None:
+        """The slot that was left on this branch."""
+        kept = (self._slot(number) for number in sorted(self._held))
+        return next((slot for slot in kept if _branch_of(slot.path) == branch), None)
+
+    def take(self, branch: str) -> Slot:
+        """The slot that was left on the branch, else the lowest free number: recycled slots first.
+
+        Does no git work; call it on the loop's thread.
+        """
+        slot = self.kept_on(branch) or self._next_free()
+        self._held.discard(slot.number)
+        self._busy.add(slot.number)
+        return slot
+
+    def _next_free(self) -> Slot:
+        taken = self._busy | self._held
+        existing = {slot.number for slot in self._existing()}
+        free = existing - taken
+        if free:
+            return self._slot(min(free))
+        used = existing | taken
+        return self._slot(next(number for number in range(1, len(used) + 2) if number not in used))
 
     def give_back(self, slot: Slot, *, hold: bool = False) -> None:
+        """Free again; with `hold` it stays as it is until it is taken for its branch, or collected."""
         self._busy.discard(slot.number)
         if hold:
             self._held.add(slot.number)
+        else:
+            self._held.discard(slot.number)
 
-    def point(self, slot: Slot, *, branch: str | None, commit: str) -> None:
-        """Bring a slot to a commit, on a branch or detached: born or recycled."""
-        if _registered(slot.path):
+    def point(self, slot: Slot, *, branch: str, commit: str) -> None:
+        """Bring a slot to a commit, on a branch: born or recycled."""
+        if _admin_of(slot.path) is not None:
             worktrees.point(self._repo, slot.path, branch=branch, commit=commit)
             worktrees.reset(slot.path, commit, keep=sidecar.clean_patterns(slot.path))
         else:
@@ -92,28 +95,35 @@ class Pool:
 
     def detach(self, slot: Slot, commit: str) -> None:
         """Let go of the branch, so that a person can check it out; the files stay."""
-        worktrees.point(self._repo, slot.path, branch=None, commit=commit)
+        if _admin_of(slot.path) is not None:
+            worktrees.point(self._repo, slot.path, branch=None, commit=commit)
 
     def unused(self) -> list[Slot]:
         """Slots that nothing uses and nobody keeps: what `mo gc` may remove."""
-        return [
-            Slot(int(path.name), path)
-            for path in self._existing()
-            if int(path.name) not in self._busy | self._held
-        ]
-
-    def held(self) -> list[Slot]:
-        return [Slot(number, self._directory / str(number)) for number in sorted(self._held)]
+        return [slot for slot in self._existing() if slot.number not in self._busy | self._held]
 
     def remove(self, slot: Slot) -> None:
+        """Remove a slot for good."""
         worktrees.remove(self._repo, slot.path)
         sidecar.path_of(slot.path).unlink(missing_ok=True)
+        self._held.discard(slot.number)
 
 
-def _registered(path: Path) -> bool:
-    """Whether the directory is a worktree that git still knows."""
+def _admin_of(path: Path) -> Path | None:
+    """The administration of a worktree that git still knows."""
     try:
-        pointer = (path / ".git").read_text()
+        admin = Path((path / ".git").read_text().removeprefix("gitdir: ").strip())
     except OSError:
-        return False
-    return Path(pointer.removeprefix("gitdir: ").strip()).is_dir()
+        return None
+    return admin if admin.is_dir() else None
+
+
+def _branch_of(path: Path) -> str:
+    """The branch that a worktree is on; empty when it is detached."""
+    admin = _admin_of(path)
+    try:
+        head = (admin / "HEAD").read_text() if admin else ""
+    except OSError:
+        head = ""
+    prefix = "ref: refs/heads/"
+    return head.removeprefix(prefix).strip() if head.startswith(prefix) else ""

@@ -27,11 +27,12 @@ RECORD_SECONDS = 2.0  # how long a verb waits before it says that its request is
 START_SECONDS = 10.0
 STOP_SECONDS = 20.0
 GONE_SECONDS = 3.0  # how long no daemon may be there while somebody waits for it
-_RACE_SECONDS = 2.0  # a daemon that another command started may need this long to show itself
+_RACE_SECONDS = 0.1  # how long to leave to a daemon that holds the lock and has not shown itself
 _POLL_SECONDS = 0.02
 _OUTCOME_POLL_SECONDS = 0.03
 _TAIL_LINES = 8
 _ERROR_MARK = "mo-daemon: error: "  # before the JSON of a MoError in the log of a daemon that cannot start
+_OTHER_RUNS = "mo-daemon: already running"  # what a daemon says that finds the lock held
 _MAKES_HOME = frozenset({"do", "init", "prove"})
 
 
@@ -98,37 +99,46 @@ def ensure_daemon(home: Home) -> DaemonInfo:
 def _start(home: Home) -> DaemonInfo:
     log = home.log_file
     log.parent.mkdir(parents=True, exist_ok=True)
-    written = log.stat().st_size if log.exists() else 0
-    env = without_git_variables(os.environ)
-    pid = start_detached(daemon_argv(home), cwd=home.top, env=env, log=log)
     limit = time.monotonic() + START_SECONDS
-    failure: MoError | None = None
+    pid, written = _launch(home)
     while (info := find_daemon(home)) is None:
         reap([pid])
-        if failure is None and identify(pid) is None:
-            failure = _start_failure(home, written)
-            # The lock may be held by a daemon that another command started and that is not ready yet.
-            wait = _RACE_SECONDS if failure.code is Exit.DAEMON else 0.0
-            limit = min(limit, time.monotonic() + wait)
+        if identify(pid) is None:
+            _raise_start_failure(home, written)
+            time.sleep(_RACE_SECONDS)
+            pid, written = _launch(home)
         if time.monotonic() >= limit:
-            raise failure or MoError(
+            raise MoError(
                 f"the daemon did not get ready within {START_SECONDS:g} s", f"see {log}", Exit.DAEMON
             )
         time.sleep(_POLL_SECONDS)
     return info
 
 
-def _start_failure(home: Home, written: int) -> MoError:
-    """What a daemon that ended at once wrote: its own error, else the last lines of its log."""
+def _launch(home: Home) -> tuple[int, int]:
+    """Start the daemon's program: (its pid, the length of the log before)."""
+    log = home.log_file
+    written = log.stat().st_size if log.exists() else 0
+    env = without_git_variables(os.environ)
+    return start_detached(daemon_argv(home), cwd=home.top, env=env, log=log), written
+
+
+def _raise_start_failure(home: Home, written: int) -> None:
+    """Raise what a daemon that ended at once wrote: its own error, else the last lines of its log.
+
+    Returns where it ended because another one holds the lock: one that gets ready, or one that is ending.
+    """
     with home.log_file.open("rb") as file:
         file.seek(written)
         lines = file.read().decode("utf-8", "replace").splitlines()
+    if _OTHER_RUNS in lines:
+        return
     for line in reversed(lines):
         if line.startswith(_ERROR_MARK):
             error = json.loads(line.removeprefix(_ERROR_MARK))["error"]
-            return MoError(error["message"], error["hint"], Exit[error["code"].upper()])
+            raise MoError(error["message"], error["hint"], Exit[error["code"].upper()])
     said = "\n".join(["the daemon ended at once", *lines[-_TAIL_LINES:]])
-    return MoError(said, f"see {home.log_file}, and try: mo daemon run", Exit.DAEMON)
+    raise MoError(said, f"see {home.log_file}, and try: mo daemon run", Exit.DAEMON)
 
 
 def stop_daemon(info: DaemonInfo) -> None:

@@ -51,7 +51,7 @@ def stop(obj: Context) -> None:
         return
     goals = unfinished_goals(home)
     stop_daemon(info)
-    left = f"; {len(goals)} unfinished, they go on with: mo daemon start" if goals else ""
+    left = f"; mo daemon start goes on with {count(len(goals), 'unfinished goal')}" if goals else ""
     _say(obj, {"running": False, "goals": goals}, f"the daemon stopped{left}")
 
 

@@ -15,15 +15,13 @@ from typing import Any
 import click
 
 from mo_git import resources, views
-from mo_git.cli import Context
+from mo_git.cli import Context, follow
 from mo_git.cli.client import find_daemon, stop_daemon
 from mo_git.cli.context import emit_json, json_option, say, use_color
-from mo_git.cli.do import follow_to_end
 from mo_git.cli.goals import Options, find_repository, make_goal, queue, read_source
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import IDENTITY, Git
 from mo_git.home import Home, read_json
-from mo_git.ledger.reader import Reader
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import TaskState
 from mo_git.text import printable
@@ -60,11 +58,10 @@ def command(obj: Context, directory: Path | None, quiet: bool) -> None:
         repository, start = _make_repository(scratch / "shop")
         home = Home(repository, repository / ".git")
         try:
-            goal = _run(replace(obj, cwd=repository), home)
+            status = _run(replace(obj, cwd=repository), home)
         finally:
             if info := find_daemon(home):
                 stop_daemon(info)
-        status = _status(home, goal)
         result = judge(status)
         _show(obj, repository, start, status, result)
     raise click.exceptions.Exit(Exit.OK if result.as_expected else Exit.FAILED)
@@ -108,8 +105,8 @@ def _make_repository(top: Path) -> tuple[Path, str]:
     return Path(os.path.realpath(top)), git.text("rev-parse", "HEAD")
 
 
-def _run(obj: Context, home: Home) -> str:
-    """Queue the example's plan as `mo do` would and follow it to its end; the goal's id."""
+def _run(obj: Context, home: Home) -> GoalStatus:
+    """Queue the example's plan as `mo do` would and follow it to its end."""
     example = resources.path("example")
     home.create()
     shutil.copyfile(example / "config.toml", home.path / "local.toml")
@@ -120,17 +117,11 @@ def _run(obj: Context, home: Home) -> str:
         click.echo(f"a shop in {home.top}, and {len(spec.plan.tasks)} tasks for it:\n")
         say(obj, views.graph_text(spec.plan, use_color(obj)))
     queue(home, spec, source.text)
-    if follow_to_end(obj, home, spec.id) is Exit.INTERRUPTED:
-        raise click.exceptions.Exit(Exit.INTERRUPTED)
-    return spec.id
-
-
-def _status(home: Home, goal: str) -> GoalStatus:
-    reader = Reader(home.database)
     try:
-        return reader.goal(goal)
-    finally:
-        reader.close()
+        return follow.follow(home, spec.id, obj)
+    except follow.Detached:
+        click.echo(f"stopped; what there is lies in {home.top}", err=True)
+        raise click.exceptions.Exit(Exit.INTERRUPTED) from None
 
 
 def judge(status: GoalStatus) -> Result:

@@ -248,7 +248,11 @@ def queue(home: Home, spec: GoalSpec, text: str) -> None:
     file = home.path / "goals" / f"{spec.id}.md"
     write_atomically(file, goal_file_text(spec, text), 0o644)
     name = send(home, "do", {"goal": goal_to_data(spec)})
-    outcome = settle(home, name, _OUTCOME_SECONDS)
+    try:
+        outcome = settle(home, name, _OUTCOME_SECONDS)
+    except KeyboardInterrupt:
+        click.echo(f"goal {spec.id} is queued (mo cancel {spec.id})", err=True)
+        raise
     if outcome is None:
         raise MoError(
             f"the daemon did not take goal {spec.id} within {_OUTCOME_SECONDS:g} s; it stays queued",

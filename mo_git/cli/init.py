@@ -19,6 +19,7 @@ from mo_git.home import DIRECTORY, Home
 from mo_git.text import count
 from mo_git.tomltext import toml_string
 
+_NO_GATE = "none"
 _HIDDEN = f"/{DIRECTORY}/"  # the line that Home.create writes
 _SHARED = (f"/{DIRECTORY}/*", f"!/{DIRECTORY}/config.toml", f"!/{DIRECTORY}/prompts/")
 
@@ -106,7 +107,8 @@ def _finish(obj: Context, home: Home, gate: str, origin: str, proof: Mapping[str
     if not gate:
         click.echo("no gate yet; give one: mo init --gate CMD")
         return
-    click.echo(f"gate: {gate} ({'not proved' if proof is None else 'proved'}; set in {origin})")
+    proved = "proved" if proof is not None and gate != _NO_GATE else "not proved"
+    click.echo(f"gate: {gate} ({proved}; set in {origin})")
     for line in _proof_lines(proof or {}):
         click.echo(f"  {line}")
     click.echo("next: mo do @plan.toml, or see it work first: mo demo")

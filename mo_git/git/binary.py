@@ -16,6 +16,7 @@ from mo_git.process import Completed, run
 
 __all__ = [
     "IDENTITY",
+    "STRICT_STAT",
     "Git",
     "Layout",
     "check_supported",
@@ -28,6 +29,8 @@ __all__ = [
     "resolve",
 ]
 
+# For the files of an agent: everything that a stat tells counts, so that no change stays unseen.
+STRICT_STAT = ("core.trustctime=true", "core.checkStat=default")
 OLDEST = (2, 38, 0)
 IDENTITY = ("mo", "mo@localhost")
 

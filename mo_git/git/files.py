@@ -13,10 +13,10 @@ from pathlib import Path
 TRASH = ".mo-trash-"
 
 
-def write_durably(path: Path, text: str) -> None:
+def write_durably(path: Path, content: str | bytes) -> None:
     """Write a new small file and wait for the disk."""
     with path.open("wb") as file:
-        file.write(os.fsencode(text))
+        file.write(os.fsencode(content))
         file.flush()
         os.fsync(file.fileno())
 

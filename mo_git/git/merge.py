@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mo_git.errors import MoError
 from mo_git.git.binary import Git
+from mo_git.git.files import write_durably
 from mo_git.git.repo import Repo
 from mo_git.process import Completed
 
@@ -87,7 +88,7 @@ class Merger:
             draft.mkdir()
             for path, blob in attributes:
                 (draft / path).parent.mkdir(parents=True, exist_ok=True)
-                (draft / path).write_bytes(self._repo.blob(blob))
+                write_durably(draft / path, self._repo.blob(blob))
             try:
                 draft.rename(place)
             except OSError:

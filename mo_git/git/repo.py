@@ -100,7 +100,8 @@ class Repo:
 
     def is_ancestor(self, a: str, b: str) -> bool:
         """Whether commit `a` is `b` or one of its ancestors."""
-        return a == b or self.pygit.descendant_of(b, a)
+        older, newer = self.commit(a).id, self.commit(b).id
+        return older == newer or self.pygit.descendant_of(newer, older)
 
     def newest_time(self, *commits: str) -> int:
         """The latest committer time (seconds since the epoch) among commits."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+# A digit and a capital letter: long names of style classes have one of them at most.
+_MIXED = rb"(?=[A-Za-z_-]*[0-9])(?=[a-z0-9_-]*[A-Z])"
+
 _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
@@ -14,7 +17,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
         ("GitLab token", rb"\bglpat-[A-Za-z0-9_-]{20,}"),
         ("Slack token", rb"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
         ("Anthropic key", rb"\bsk-ant-[A-Za-z0-9]+-[A-Za-z0-9_-]{20,}"),
-        ("OpenAI key", rb"\bsk-(?:proj-|svcacct-|admin-)?(?!ant-)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{40,}"),
+        ("OpenAI key", rb"\bsk-(?:proj-|svcacct-|admin-)?(?!ant-)" + _MIXED + rb"[A-Za-z0-9_-]{40,}"),
         ("Google API key", rb"\bAIza[A-Za-z0-9_-]{35}\b"),
         ("Stripe live key", rb"\b[sr]k_live_[A-Za-z0-9]{20,}\b"),
         ("npm token", rb"\bnpm_[A-Za-z0-9]{36}\b"),

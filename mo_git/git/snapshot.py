@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mo_git.errors import MoError
-from mo_git.git.binary import Git
+from mo_git.git.binary import STRICT_STAT, Git
 from mo_git.git.nested import nested_repositories
 from mo_git.git.repo import Change, Repo
 from mo_git.git.secret_patterns import find_secrets
@@ -28,6 +28,7 @@ _CONFIG = (
     "add.ignoreErrors=false",
     "submodule.recurse=false",
     "index.sparse=false",
+    *STRICT_STAT,
 )
 _LINK = 0o160000
 _NO_BLOB = "0" * 40
@@ -72,6 +73,8 @@ def snapshot(repo: Repo, worktree: Path, base: str, *, known_submodules: Collect
     made a repository, MoError where the `.git` entry was changed or a file cannot be read.
     """
     admin = admin_of(repo, worktree)
+    if admin != repo.common_dir:
+        (admin / "config.worktree").unlink(missing_ok=True)  # mo makes none: it is the agent's
     nested = nested_repositories(worktree, known_submodules)
     if nested and (unsafe := _not_ignored(worktree, nested)):
         raise NestedRepositories(unsafe)

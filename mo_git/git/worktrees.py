@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mo_git.errors import Exit, MoError
 from mo_git.git import refs
-from mo_git.git.binary import Git
+from mo_git.git.binary import STRICT_STAT, Git
 from mo_git.git.fast_forward import FastForward, Refusal, fast_forward
 from mo_git.git.files import (
     delete_tree,
@@ -44,7 +44,7 @@ __all__ = [
 
 _STAGING = "mo-tmp"
 _KEPT_STATE = frozenset({"HEAD", "commondir", "gitdir", "locked", "index", "logs"})
-_CONFIG = ("submodule.recurse=false", "core.splitIndex=false", "index.sparse=false")
+_CONFIG = ("submodule.recurse=false", "core.splitIndex=false", "index.sparse=false", *STRICT_STAT)
 
 
 def birth(repo: Repo, name: str, path: Path, *, branch: str | None, commit: str) -> None:

@@ -156,7 +156,7 @@ def summary_lines(goal: GoalStatus) -> list[str]:
     for task in goal.tasks.values():
         if task.state not in (TaskState.LANDED, TaskState.UNCHANGED):
             rows.append((goal.task_state(task), _with(task.spec.id, task.reason)))
-    rows += [("next", line) for line in _next(goal)]
+    rows += [("" if number else "next", line) for number, line in enumerate(_next(goal))]
     width = max(len(name) for name, _ in rows[1:]) if len(rows) > 1 else 0
     return [f"{rows[0][0]}  {rows[0][1]}", *(f"  {name:<{width}}  {said}" for name, said in rows[1:])]
 

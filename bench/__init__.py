@@ -1,0 +1,1 @@
+"""Measurements of mo against baselines of the same run; see README.md."""
