@@ -19,32 +19,26 @@ def status(context: Context) -> Iterator[Row]:
 
 
 def verbs(context: Context) -> Iterator[Row]:
-    """The other verbs that people wait for."""
-    yield from _cold(
-        context,
-        {
-            "mo --help": ["--help"],
-            "mo --version": ["--version"],
-            "mo logs": ["logs"],
-            "mo show": ["show", "@last"],
-            "mo cancel of nothing": ["cancel", "nothing"],
-            "mo do --detach": ["do", "--detach"],
-        },
-        6,
-    )
+    """The other verbs that people wait for; each `do` queues a goal of one task."""
+    arguments = {
+        "mo --help": ["--help"],
+        "mo --version": ["--version"],
+        "mo logs": ["logs"],
+        "mo show": ["show", "@last"],
+        "mo cancel of nothing": ["cancel", "nothing"],
+        "mo do --detach": ["do", "@../plan.json", "--detach"],
+    }
+    yield from _cold(context, arguments, 6)
 
 
-def _cold(context: Context, verbs: dict[str, list[str]], limit: float) -> Iterator[Row]:
+def _cold(context: Context, arguments: dict[str, list[str]], limit: float) -> Iterator[Row]:
     with daemon() as mo:
-        plan = mo.plan([task("more")])
-        bare = [sys.executable, "-c", "pass"]
-        argvs = {"bare": bare, **{name: [*mo_argv(), *args] for name, args in verbs.items()}}
-        if "mo do --detach" in argvs:
-            argvs["mo do --detach"].insert(-1, plan)
-            argvs["mo do --detach"][-2:] = ["do", plan, "--detach"]
-        samples = _sample(context, argvs, mo.top, dict(mo.world.environ))
+        mo.plan([task("more")])
+        argvs = {name: [*mo_argv(), *args] for name, args in arguments.items()}
+        bare = {"bare": [sys.executable, "-c", "pass"]}
+        samples = _sample(context, bare | argvs, mo.top, dict(mo.world.environ))
     base_wall, base_cpu = samples["bare"]
-    for name in verbs:
+    for name in arguments:
         wall, cpu = samples[name]
         yield Row(
             name,

@@ -24,7 +24,7 @@ from mo_git.process import Identity, is_alive
 # Every `sh -n` of the gate really reads the tree: the gate proof spoils src/*.sh, and the gate goes red.
 GATE = "cat src/*.sh | sh -n"
 SOURCE = "greet() {\n  echo hello\n}\n"
-MARK_TICKS = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     """User + system time of a process, and of its children that ended and were waited for."""
     stat = Path(f"/proc/{pid}/stat").read_text()
     fields = stat[stat.rindex(")") + 2 :].split()
-    user, system, children_user, children_system = (int(field) / MARK_TICKS for field in fields[11:15])
+    user, system, children_user, children_system = (int(field) / TICKS for field in fields[11:15])
     return user + system, children_user + children_system
 
 

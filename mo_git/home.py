@@ -103,7 +103,7 @@ class Home:
         exclude = self.common_dir / "info" / "exclude"
         line = f"/{DIRECTORY}/"
         text = exclude.read_text() if exclude.exists() else ""
-        if line not in text.splitlines():
+        if not {line, f"{line}*"}.intersection(text.splitlines()):  # the second: `mo init --shared`
             exclude.parent.mkdir(exist_ok=True)
             separator = "" if text.endswith("\n") or not text else "\n"
             exclude.write_text(f"{text}{separator}{line}\n")
@@ -178,8 +178,8 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a temporary sibling and rename it over `path`; readers see the old or the new content."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-            file.write(text)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
         temporary.rename(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

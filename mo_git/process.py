@@ -1,4 +1,4 @@
-"""The only place that starts programs, and the only one that ends them.
+"""The only place that starts programs.
 
 `run` is for short commands (git).  `start` is for agents, gates and set-up: a session of its own, output
 captured up to a limit, ended as a whole tree.  A child that fails is a result, not an exception.

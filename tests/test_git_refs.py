@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -144,10 +144,11 @@ def test_a_lock_that_stays_is_named(
     refs.create(store, NAME, ids[0])
     lock = repo.path / f".git/{NAME}.lock"
     lock.touch()
-    for change in (
-        lambda: refs.swap(store, NAME, ids[1], ids[0], "m"),
-        lambda: refs.delete(store, NAME, ids[0]),
-    ):
+    changes: tuple[Callable[[], bool], ...] = (
+        partial(refs.swap, store, NAME, ids[1], ids[0], "m"),
+        partial(refs.delete, store, NAME, ids[0]),
+    )
+    for change in changes:
         with pytest.raises(MoError, match=f"cannot change {NAME}") as caught:
             change()
         assert caught.value.hint == f"if no other git command is running: rm {lock}"
@@ -156,17 +157,17 @@ def test_a_lock_that_stays_is_named(
     assert refs.delete(store, NAME, ids[0])
 
 
-def race(count: int, work: Callable[[int], bool]) -> list[int]:
-    """Run work(0..count-1) in threads that start together; the numbers whose work returned True."""
+def race(work: Sequence[Callable[[], bool]]) -> list[int]:
+    """Run each in a thread of its own, started together; the positions of those that returned True."""
     won: list[int] = []
-    barrier = threading.Barrier(count)
+    barrier = threading.Barrier(len(work))
 
     def body(n: int) -> None:
         barrier.wait()
-        if work(n):
+        if work[n]():
             won.append(n)
 
-    threads = [threading.Thread(target=body, args=(n,)) for n in range(count)]
+    threads = [threading.Thread(target=body, args=(n,)) for n in range(len(work))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -181,15 +182,11 @@ def test_of_racing_creations_swaps_and_deletions_one_wins(repo: RepoBuilder, sto
     )
     for turn in range(10):
         name = f"refs/mo/race/{turn}"
-        (winner,) = race(6, lambda n, name=name: refs.create(store, name, mine[n]))
+        (winner,) = race([partial(refs.create, store, name, oid) for oid in mine])
         assert refs.read(store, name) == mine[winner]
-        assert (
-            len(race(6, lambda n, name=name, old=mine[winner]: refs.swap(store, name, other[n], old, "m")))
-            == 1
-        )
-        now = refs.read(store, name)
-        assert now in other
-        assert len(race(6, lambda _, name=name, now=now: refs.delete(store, name, now))) == 1
+        (second,) = race([partial(refs.swap, store, name, oid, mine[winner], "m") for oid in other])
+        assert refs.read(store, name) == other[second]
+        assert len(race([partial(refs.delete, store, name, other[second])] * 6)) == 1
 
 
 def test_swaps_race_with_git_itself(repo: RepoBuilder, store: Repo) -> None:
@@ -211,7 +208,7 @@ def test_swaps_race_with_git_itself(repo: RepoBuilder, store: Repo) -> None:
         return False
 
     counts = [0] * 4
-    race(4, bump)
+    race([partial(bump, n) for n in range(4)])
     assert int(repo.git("rev-list", "--count", f"{start}..refs/mo/counter")) == sum(counts) > 0
     assert not list((repo.path / ".git").rglob("*.lock"))
 

@@ -375,7 +375,7 @@ DRAWINGS = [
     (
         DIAMOND,
         """\
-○ top         Start
+○ top        Start
 ├─ ○ left
 └─ ○ right
    ↓ ○ join  also after left""",
@@ -415,17 +415,17 @@ def test_a_long_chain_stays_narrow() -> None:
 def test_drawing_a_goal() -> None:
     assert views.graph_text(ended().goal) == (
         """\
-✔ top         landed   ddddddd
-├─ ✘ left     failed   exit code 1 [31m boom
-└─ ✘ right    ejected  gate red: tests/test_a.py::test_a
-   ↓ – join   skipped  left failed  also after left"""
+✔ top        landed   ddddddd
+├─ ✘ left    failed   exit code 1 [31m boom
+└─ ✘ right   ejected  gate red: tests/test_a.py::test_a
+   ↓ – join  skipped  left failed  also after left"""
     )
-    assert views.graph_text(in_the_middle().goal).splitlines()[2] == "└─ ▶ right    running  attempt 2"
+    assert views.graph_text(in_the_middle().goal).splitlines()[2] == "└─ ▶ right   running  attempt 2"
 
 
 def test_drawing_in_colour_says_the_same() -> None:
     plain, colored = views.graph_text(ended().goal), views.graph_text(ended().goal, color=True)
-    assert colored.startswith("\033[32m✔\033[0m top         \033[32mlanded \033[0m  ddddddd\n")
+    assert colored.startswith("\033[32m✔\033[0m top        \033[32mlanded \033[0m  ddddddd\n")
     for code in ("\033[32m", "\033[31m", "\033[2m", "\033[0m"):
         colored = colored.replace(code, "")
     assert colored == plain

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mo_daemon.queue import Candidate, next_train
 from mo_git import dag
-from mo_git.lifecycle import GoalStatus, Operation, TaskStatus, has_ended, outcome
+from mo_git.lifecycle import GoalStatus, Operation, TaskStatus, has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
 
 
@@ -113,13 +113,24 @@ class CheckGoal:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishGoal:
+    """All tasks have ended: write the notes, record the end."""
+
+    goal: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({landing_key(self.goal)})
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the job with this key; its work is kept."""
 
     key: str
 
 
-Job = PrepareGoal | StartAttempt | RecoverAttempt | Land | RecoverLanding | Operate | CheckGoal
+Job = PrepareGoal | StartAttempt | RecoverAttempt | Land | RecoverLanding | Operate | CheckGoal | FinishGoal
 Action = Record | Stop | Job
 
 
@@ -269,12 +280,7 @@ def _skips(goal: GoalStatus) -> list[NewFact]:
 def _end(goal: GoalStatus) -> Action:
     if goal.spec.plan.check is not None and goal.checked is None and goal.landings:
         return CheckGoal(goal.id)
-    state, reason = outcome(goal)
-    facts = [NewFact(goal.id, Kind.GOAL_ENDED, {"state": state, "reason": reason})]
-    if state is GoalState.DONE and goal.spec.deliver == "merge" and goal.landings:
-        data = {"request": f"deliver {goal.id} {goal.last_seq}", "operation": "land", "arguments": {}}
-        facts.append(NewFact(goal.id, Kind.OPERATION_REQUESTED, data))
-    return Record(tuple(facts))
+    return FinishGoal(goal.id)
 
 
 def _starts(goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, now: float) -> list[Action]:

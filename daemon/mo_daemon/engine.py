@@ -16,6 +16,7 @@ from mo_daemon.attempt import recover_attempt, run_attempt
 from mo_daemon.chores import Chores
 from mo_daemon.decide import (
     CheckGoal,
+    FinishGoal,
     Job,
     Land,
     Limits,
@@ -29,8 +30,8 @@ from mo_daemon.decide import (
     decide,
     next_wake,
 )
+from mo_daemon.finishing import check_goal, finish_goal
 from mo_daemon.gatekeeper import Gatekeeper
-from mo_daemon.goal_check import check_goal
 from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
 from mo_daemon.preparing import prepare_goal
@@ -68,9 +69,10 @@ class Engine:
         self._wake = asyncio.Event()
         self._unwritten: list[NewFact] = []
         self._last_published: tuple[Any, ...] = ()
-        self._seq = 0
-        for goal in self.goals.values():
-            self._seq = max(self._seq, goal.last_seq)
+        self._troubles: dict[str, tuple[int, float]] = {}  # job key -> failures in a row, not before
+        for goal in list(self.goals.values()):
+            self._load_earlier(goal.spec)
+        self._seq = max((goal.last_seq for goal in self.goals.values()), default=0)
 
     # -- facts ----------------------------------------------------------------------------------------
 
@@ -131,9 +133,15 @@ class Engine:
         return self.goals[goal_id]
 
     def adopt(self, spec: GoalSpec) -> None:
+        self._load_earlier(spec)
         recorded = self.services.ledger.add_goal(spec, self.services.now())
         self.goals[spec.id] = new_goal(spec)
         self._take_effect(recorded)
+
+    def _load_earlier(self, spec: GoalSpec) -> None:
+        """A goal that this one waits for has to be in the snapshot, however long ago it ended."""
+        if spec.depends_on and self.has_goal(spec.depends_on):
+            self.goal(spec.depends_on)
 
     def check_settings(self) -> Config:
         """Read the configuration again; a broken one is refused and the last good one stays."""
@@ -186,13 +194,13 @@ class Engine:
     def tick(self) -> None:
         """One look at everything."""
         if self._flush():
-            self._take_requests()
+            self._try_requests()
             for action in decide(self.goals, frozenset(self._jobs), self._limits(), self.services.now()):
                 if isinstance(action, Record):
                     self.record(action.facts)
                 elif isinstance(action, Stop):
                     self.stop_job(action.key)
-                elif not self.stopping:
+                elif not self.stopping and not self._is_held_back(action.keys):
                     self._start(action.keys, action.goal, self._perform(action))
         if self._jobs or not self.is_idle():
             self.active_at = self.services.now()
@@ -213,6 +221,12 @@ class Engine:
         )
         return Limits(settings.max_parallel, hold)
 
+    def _try_requests(self) -> None:
+        try:
+            self._take_requests()
+        except LedgerFull as error:
+            log.error("%s; requests wait in the inbox", error.message)
+
     def _take_requests(self) -> None:
         """Inbox -> ledger -> answer.  Recorded before the file goes, carried out once."""
         found, bad = self.services.home.requests()
@@ -222,9 +236,9 @@ class Engine:
         for request in found:
             ledger.record_request(request.name, request.verb, request.payload, now)
             self.services.home.forget(request.name)
-        if not found and self._seq_of_requests_checked:
+        if not found and self._leftovers_taken:
             return
-        self._seq_of_requests_checked = True
+        self._leftovers_taken = True
         for name, verb, payload in ledger.unsettled():
             if self._is_under_way(name):
                 continue
@@ -232,7 +246,7 @@ class Engine:
             if answer is not None:
                 ledger.settle_request(name, answer, now)
 
-    _seq_of_requests_checked = False  # requests left over from an earlier daemon are taken up once
+    _leftovers_taken = False  # requests that an earlier daemon recorded but did not answer
 
     def _is_under_way(self, name: str) -> bool:
         return f"chore {name}" in self._jobs or any(name in goal.operations for goal in self.goals.values())
@@ -256,9 +270,18 @@ class Engine:
                 return self._operate(goal, job.request)
             case CheckGoal():
                 return check_goal(services, self.gatekeeper, goal)
+            case FinishGoal():
+                return finish_goal(services, goal)
 
     async def _operate(self, goal: GoalStatus, request: str) -> None:
         await self.operator.operate(goal, goal.operations[request])
+
+    def _give_up_operations(self, goal_id: str) -> None:
+        """After a bug, whoever waits for an answer gets one."""
+        error = MoError("an error inside mo; see .mo/log/daemon.log")
+        for operation in self.goals[goal_id].pending_operations():
+            data = {"request": operation.request, **requests.refusal(error)}
+            self.record([NewFact(goal_id, Kind.OPERATION_ENDED, data)])
 
     def _start(self, keys: frozenset[str], goal: str, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(keys, goal, job))
@@ -268,23 +291,39 @@ class Engine:
     async def _guarded(self, keys: frozenset[str], goal: str, job: Coroutine[Any, Any, None]) -> None:
         """The boundary of every job: what it did not expect halts its goal with the reason."""
         name = min(keys)
+        trouble = True
         try:
             await job
+            trouble = False
         except asyncio.CancelledError:
             log.info("stopped: %s", name)
         except LedgerFull as error:
             log.error("%s: %s", name, error.message)
-            await asyncio.sleep(1)  # the next tick tries again
         except MoError as error:
             log.warning("%s: %s (%s)", name, error.message, error.hint)
             self._halt(goal, f"{error.message}; {error.hint}" if error.hint else error.message)
         except Exception:
             log.exception("bug in job %s", name)
+            if goal:
+                self._give_up_operations(goal)
             self._halt(goal, f"an error inside mo ({name}); see .mo/log/daemon.log")
         finally:
             for key in keys:
                 self._jobs.pop(key, None)
+                self._note_trouble(key, trouble)
             self._wake.set()
+
+    def _note_trouble(self, key: str, trouble: bool) -> None:
+        """A job that keeps failing unexpectedly must not be started in a tight loop."""
+        if not trouble:
+            self._troubles.pop(key, None)
+            return
+        count = self._troubles.get(key, (0, 0.0))[0] + 1
+        self._troubles[key] = (count, self.services.now() + min(60.0, 0.5 * 2**count))
+
+    def _is_held_back(self, keys: frozenset[str]) -> bool:
+        now = self.services.now()
+        return any(self._troubles.get(key, (0, 0.0))[1] > now for key in keys)
 
     def _halt(self, goal: str, reason: str) -> None:
         if goal:

@@ -84,7 +84,7 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
                 return None  # its tasks say it
             return _with(f"integration is at {_short(data['commit'])}", data.get("purpose", ""))
         case Kind.SETUP_FAILED:
-            return f"set-up failed: {one_line(data['reason'])}"
+            return one_line(data["reason"])
         case Kind.GOAL_CHECKED:
             return (
                 "goal check passed" if data["passed"] else _with("goal check failed", data.get("reason", ""))

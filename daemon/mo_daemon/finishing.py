@@ -1,0 +1,57 @@
+"""The end of a goal: its own acceptance check, provenance notes, the recorded end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mo_daemon.gatekeeper import Gatekeeper
+from mo_daemon.runners import argv_of
+from mo_daemon.services import Services, last_line
+from mo_git.git import provenance
+from mo_git.lifecycle import GoalStatus, outcome
+from mo_git.model import GoalState, Kind, NewFact
+
+
+async def check_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
+    """Run the plan's `check` on the integration head; a red one is a failed goal, whatever landed."""
+    assert goal.spec.plan.check is not None
+    log = services.home.gate_dir(goal.id) / "goal-check.log"
+    ending = await gatekeeper.run_on(goal, goal.integration, argv_of(goal.spec.plan.check), log)
+    passed = ending.code == 0 and not ending.timed_out
+    how = "timed out" if ending.timed_out else f"exit code {ending.code}"
+    data = {
+        "passed": passed,
+        "commit": goal.integration,
+        "exit_code": ending.code,
+        "reason": "" if passed else f"{how}: {last_line(log)}",
+        "log": str(log),
+    }
+    services.record([NewFact(goal.id, Kind.GOAL_CHECKED, data)])
+
+
+async def finish_goal(services: Services, goal: GoalStatus) -> None:
+    """Notes first, so that a kill in between writes them once more rather than never."""
+    notes = {landing["commit"]: _note(goal, landing) for landing in goal.landings}
+    if notes:
+        await services.git(provenance.add_notes, services.repo, notes)
+    state, reason = outcome(goal)
+    facts = [NewFact(goal.id, Kind.GOAL_ENDED, {"state": state, "reason": reason})]
+    if state is GoalState.DONE and goal.spec.deliver == "merge" and goal.landings:
+        data = {"request": f"deliver {goal.id} {goal.last_seq}", "operation": "land", "arguments": {}}
+        facts.append(NewFact(goal.id, Kind.OPERATION_REQUESTED, data))
+    services.record(facts)
+
+
+def _note(goal: GoalStatus, landing: Mapping[str, Any]) -> str:
+    """What `git log --notes=mo` shows below a landing."""
+    commit = landing["commit"]
+    gate: Mapping[str, Any] = next((one for one in reversed(goal.gates) if one["commit"] == commit), {})
+    tests = gate.get("tests", {})
+    lines = [
+        f"goal: {goal.id} ({goal.spec.title})",
+        f"tasks: {', '.join(landing['tasks'])}" if landing["tasks"] else f"{landing['purpose']}",
+        f"gate: {gate.get('result', 'green')}, {tests.get('passed', 0)} tests passed",
+        f"tree: {landing['tree']}",
+    ]
+    return "\n".join(lines) + "\n"
