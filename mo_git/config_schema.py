@@ -115,7 +115,7 @@ class Git(Section):
     base: str = key("", "revision goals start from; empty: the branch that is checked out")
     author: str = key(
         "",
-        'author of the commits mo makes, "Name <email>"; empty: git\'s own setting',
+        'author of the commits mo makes, "Name <email>"; empty: mo <mo@localhost>',
         pattern=r"^([^<>\n]*[^<>\s] <[^<>\s]+>)?$",
         allowed='"Name <email>"',
     )
