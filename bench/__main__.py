@@ -57,7 +57,9 @@ def _write(rows: list[Row], context: Context) -> Path:
         "at": now,
         "quick": context.quick,
         "python": platform.python_version(),
-        "git": subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.split()[2],
+        "git": subprocess.run(
+            ["git", "--version"], capture_output=True, text=True, check=True
+        ).stdout.split()[2],
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processors": os.cpu_count(),
         "load": os.getloadavg()[0],

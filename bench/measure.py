@@ -79,7 +79,11 @@ def process_times(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> tup
     """(wall, CPU) seconds of one process, its children that it waited for included."""
     start = time.perf_counter()
     child = subprocess.Popen(
-        list(argv), cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        list(argv),
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(child.pid, 0)

@@ -76,24 +76,45 @@ def many(context: Context) -> Iterator[Row]:
     gates = "first start to last landing"
     limit = 2 * AGENT_SECONDS
     yield Row(
-        f"{AGENTS} agents of {AGENT_SECONDS:g} s at once", median(walls), "s", median(bare), "xargs -P 150",
-        ("value", "<=", limit), gates,
+        f"{AGENTS} agents of {AGENT_SECONDS:g} s at once",
+        median(walls),
+        "s",
+        median(bare),
+        "xargs -P 150",
+        ("value", "<=", limit),
+        gates,
     )
     yield Row(
-        f"daemon with {AGENTS} agents, memory", median(memory), "MiB", 150.0, "the goal", ("value", "<=", 150.0)
+        f"daemon with {AGENTS} agents, memory",
+        median(memory),
+        "MiB",
+        150.0,
+        "the goal",
+        ("value", "<=", 150.0),
     )
 
 
 def _slow(number: int) -> Mapping[str, Any]:
-    return {"id": f"a{number}", "run": ["sh", "-c", f"sleep {AGENT_SECONDS:g}; echo {number} > out/a{number}"]}
+    return {
+        "id": f"a{number}",
+        "run": ["sh", "-c", f"sleep {AGENT_SECONDS:g}; echo {number} > out/a{number}"],
+    }
 
 
 def _sleepers(mo: Mo) -> Cost:
     began = time.perf_counter()
     names = "\n".join(map(str, range(AGENTS)))
     mo.world.run(
-        "xargs", "-P", str(AGENTS), "-I", "{}", "sh", "-c", f"sleep {AGENT_SECONDS:g}; echo {{}} > /dev/null",
-        cwd=mo.top, stdin=names,
+        "xargs",
+        "-P",
+        str(AGENTS),
+        "-I",
+        "{}",
+        "sh",
+        "-c",
+        f"sleep {AGENT_SECONDS:g}; echo {{}} > /dev/null",
+        cwd=mo.top,
+        stdin=names,
     )
     return Cost(time.perf_counter() - began, 0.0)
 

@@ -84,7 +84,9 @@ def world() -> Iterator[World]:
     home.mkdir()
     (home / ".gitconfig").write_text("[init]\n\tdefaultBranch = main\n")
     environ = {
-        key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "MO_", "XDG_", "PYTHON"))
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("GIT_", "MO_", "XDG_", "PYTHON"))
     }
     for role in ("AUTHOR", "COMMITTER"):
         environ[f"GIT_{role}_NAME"] = "A Person"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,13 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
             put(data, parts, environ[name])
             variables[".".join(parts)] = name
     return Layer("environment", data, variables=variables)
+
+
+def fingerprint(environ: Mapping[str, str]) -> str:
+    """Tells environments with other settings apart; empty where there are none."""
+    layer = from_environment(environ)
+    given = sorted((name, environ[name]) for name in layer.variables.values())
+    return hashlib.sha256(repr(given).encode("utf-8", "surrogateescape")).hexdigest()[:16] if given else ""
 
 
 def from_overrides(overrides: Mapping[str, Any]) -> Layer:

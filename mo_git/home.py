@@ -20,6 +20,7 @@ from mo_git.errors import Exit, MoError
 
 DIRECTORY = ".mo"
 UNFINISHED_SECONDS = 10.0  # how old an unreadable request must be before it is put aside
+LARGEST_REQUEST = 64 * 2**20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +85,34 @@ class Home:
     def create(self) -> bool:
         """Make the directory (mode 0700) and hide it from git; False where it already was there."""
         new = not self.exists()
-        for directory in (self.path, self.inbox, self.log_file.parent, self.path / "goals"):
-            try:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except FileExistsError:
-                raise MoError(
-                    f"{directory} is in the way", "rename that file: mo needs the directory"
-                ) from None
-            except OSError as error:
-                raise MoError(
-                    f"cannot make {directory}: {error.strerror}", "check permissions and space"
-                ) from None
-        self._exclude()
+        bare = not os.path.lexists(self.path)
+        _make_directory(self.path)
+        try:
+            self._exclude()
+        except MoError:
+            if bare:
+                self.path.rmdir()  # nothing is left of a use that was refused
+            raise
+        for directory in (self.inbox, self.log_file.parent, self.path / "goals"):
+            _make_directory(directory)
         return new
 
     def _exclude(self) -> None:
         """`/.mo/` in the common info/exclude: the per-worktree file is never read by git."""
         exclude = self.common_dir / "info" / "exclude"
         line = f"/{DIRECTORY}/"
-        text = exclude.read_text() if exclude.exists() else ""
-        if not {line, f"{line}*"}.intersection(text.splitlines()):  # the second: `mo init --shared`
-            exclude.parent.mkdir(exist_ok=True)
-            separator = "" if text.endswith("\n") or not text else "\n"
-            exclude.write_text(f"{text}{separator}{line}\n")
+        try:
+            text = os.fsdecode(exclude.read_bytes()) if exclude.exists() else ""
+            if not {line, f"{line}*"}.intersection(text.splitlines()):  # the second: `mo init --shared`
+                exclude.parent.mkdir(exist_ok=True)
+                separator = "" if text.endswith("\n") or not text else "\n"
+                with exclude.open("ab") as file:
+                    file.write(os.fsencode(f"{separator}{line}\n"))
+        except OSError as error:
+            raise MoError(
+                f"cannot write {exclude}: {error.strerror}",
+                f"mo hides {DIRECTORY}/ from git there: check the permissions",
+            ) from None
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -117,18 +123,27 @@ class Home:
         return name
 
     def requests(self) -> tuple[list[Request], list[str]]:
-        """Requests in order, and the names of files that cannot be read (put aside when old enough)."""
+        """Requests in order, and the names of files that cannot be read (put aside when old enough).
+
+        An inbox that was removed is made again; MoError where that is impossible.
+        """
         found: list[Request] = []
         bad: list[str] = []
-        for entry in sorted(self.inbox.iterdir()):
+        try:
+            entries = sorted(self.inbox.iterdir())
+        except FileNotFoundError:
+            _make_directory(self.inbox)
+            entries = []
+        except OSError as error:
+            raise MoError(f"cannot read {self.inbox}: {error.strerror}", "check its permissions") from None
+        for entry in entries:
             if entry.name.startswith(".") or not entry.is_file():
                 continue
-            try:
-                document = json.loads(entry.read_bytes())
-                found.append(Request(entry.name, str(document["verb"]), dict(document["payload"])))
-            except (OSError, ValueError, KeyError, TypeError):
-                if self._put_aside(entry):
-                    bad.append(entry.name)
+            request = _read_request(entry)
+            if request is not None:
+                found.append(request)
+            elif self._put_aside(entry):
+                bad.append(entry.name)
         return found, bad
 
     def _put_aside(self, entry: Path) -> bool:
@@ -158,6 +173,27 @@ class Home:
 
     def read_daemon(self) -> dict[str, Any] | None:
         return read_json(self.daemon_file)
+
+
+def _read_request(entry: Path) -> Request | None:
+    """None for a file that is no request: cut short, too large, or written by something else."""
+    try:
+        entry.name.encode()
+        if entry.stat().st_size > LARGEST_REQUEST:
+            return None
+        document = json.loads(entry.read_bytes())
+        return Request(entry.name, str(document["verb"]), dict(document["payload"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise MoError(f"{path} is in the way", "rename that file: mo needs the directory") from None
+    except OSError as error:
+        raise MoError(f"cannot make {path}: {error.strerror}", "check permissions and space") from None
 
 
 def state_dir(common_dir: Path, environ: Mapping[str, str], root_dir: str = "") -> Path:

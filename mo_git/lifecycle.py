@@ -25,17 +25,17 @@ _OPEN = frozenset(
     }
 )
 ENDED_TASK = frozenset(TaskState) - _OPEN - {TaskState.READY, TaskState.REVIEWING, TaskState.RESOLVING}
-_AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING})
+AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING})
 _IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
 
 # kind of fact -> (states it may come in, state that follows; None: the state stays)
 ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: (frozenset({TaskState.PENDING, TaskState.WAITING}), TaskState.RUNNING),
     Kind.AGENT_ENDED: (frozenset({TaskState.RUNNING}), TaskState.CHECKING),
-    Kind.ATTEMPT_FAILED: (_AT_WORK, None),
-    Kind.CANDIDATE: (_AT_WORK, TaskState.CANDIDATE),
-    Kind.UNCHANGED: (_AT_WORK, TaskState.UNCHANGED),
-    Kind.RETRY_SCHEDULED: (_AT_WORK | _IN_QUEUE, TaskState.WAITING),
+    Kind.ATTEMPT_FAILED: (AT_WORK, None),
+    Kind.CANDIDATE: (AT_WORK, TaskState.CANDIDATE),
+    Kind.UNCHANGED: (AT_WORK, TaskState.UNCHANGED),
+    Kind.RETRY_SCHEDULED: (AT_WORK | _IN_QUEUE, TaskState.WAITING),
     Kind.GATE_STARTED: (frozenset({TaskState.CANDIDATE}), TaskState.GATING),
     Kind.GATE_DROPPED: (frozenset({TaskState.GATING}), TaskState.CANDIDATE),
     Kind.LANDED: (_IN_QUEUE, TaskState.LANDED),

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from mo_git.errors import MoError
+from mo_git.sink import LOG_LIMIT as LOG_LIMIT
+from mo_git.sink import TAIL_LIMIT as TAIL_LIMIT
+from mo_git.sink import Sink as Sink
 
 MARKER = "MO_ATTEMPT"
 GRACE_SECONDS = 5.0
-LOG_LIMIT = 32 * 1024 * 1024
-TAIL_LIMIT = 256 * 1024
 _LINUX = sys.platform == "linux"
 
 # Children that somebody waits for.  As a subreaper this process also gets orphans of its descendants, and
@@ -185,15 +185,55 @@ def survivors(tokens: Iterable[str]) -> list[int]:
 
 def own_children() -> list[int]:
     """Direct children of this process, adopted ones included."""
+    return _children(os.getpid())
+
+
+def _children(parent: int) -> list[int]:
     if not _LINUX:
         import psutil
 
-        return [child.pid for child in psutil.Process().children()]
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(parent).children()]
+        return []
     pids: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            pids += [int(pid) for pid in (task / "children").read_text().split()]
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            with contextlib.suppress(OSError):
+                pids += [int(pid) for pid in (task / "children").read_text().split()]
     return pids
+
+
+def _works_in(pid: int, directory: Path) -> bool:
+    """Whether a process has this directory, or one below it, as its own (Linux; elsewhere unknown: no)."""
+    try:
+        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(directory)
+    except OSError:
+        return False
+
+
+def end_orphans(belongs: Callable[[int], bool] = lambda _pid: True, deadline: float = 2.0) -> int:
+    """kill -9 the adopted processes that nobody here waits for, and their trees; returns how many.
+
+    As a subreaper this process gets every process of its programs whose parent ended.  A process that is
+    dying may still hold a child that nobody has adopted yet, so this looks until nothing changes.
+    """
+    killed: set[int] = set()
+    limit = time.monotonic() + deadline
+    while time.monotonic() < limit:
+        with _spawning:  # else a child that is just being started would look like an orphan
+            orphans = [pid for pid in own_children() if pid not in _waited]
+        tree = list(orphans)
+        for pid in tree:
+            tree += _children(pid)
+        alive = [pid for pid in tree if belongs(pid) and identify(pid)]
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        if not reap(orphans) and not alive:
+            break
+        time.sleep(0.002)
+    return len(killed)
 
 
 def kill_marked(tokens: Sequence[str], deadline: float = 2.0) -> int:
@@ -210,92 +250,47 @@ def kill_marked(tokens: Sequence[str], deadline: float = 2.0) -> int:
     return len(killed)
 
 
-def reap(pids: Iterable[int]) -> None:
-    """Collect zombies among adopted children; never a child that somebody here waits for."""
+def reap(pids: Iterable[int]) -> int:
+    """Collect zombies among adopted children; never a child that somebody here waits for.  How many."""
+    collected = 0
     with _spawning:
         for pid in pids:
             if pid not in _waited:
                 with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+                    collected += os.waitpid(pid, os.WNOHANG)[0] != 0
+    return collected
+
+
+def is_abandoned(lock: Path) -> bool:
+    """Whether no process can hold this lock file of git any more; in doubt it is held.
+
+    A holder has the file open, or (git, while a hook of its runs) is a git that is older than the file.
+    """
+    import psutil
+
+    try:
+        status = lock.stat()
+    except OSError:
+        return False
+    for process in psutil.process_iter(["name", "create_time"]):
+        name, born = process.info["name"], process.info["create_time"]
+        if (name or "git").startswith("git") and (born or 0) <= status.st_mtime + 1:
+            return False
+        if _LINUX and _has_open(process.pid, status):
+            return False
+    return True
+
+
+def _has_open(pid: int, status: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(entry.stat(), status):
+                    return True
+    return False
 
 
 # -- long-running children ----------------------------------------------------------------------------
-
-
-class Sink:
-    """One output stream of a child: written to a file up to a limit, the last part kept in memory.
-
-    A child may print without end; the file keeps the first `limit` bytes and, on closing, the tail.
-    """
-
-    def __init__(
-        self, path: Path, limit: int = LOG_LIMIT, on_bytes: Callable[[bytes], None] | None = None
-    ) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.total = 0
-        self._limit = limit
-        self._on_bytes = on_bytes
-        self._file = path.open("ab", buffering=0)
-        self._tail: deque[bytes] = deque()
-        self._tail_size = 0
-        self._reader: int | None = None
-        self._closed = asyncio.Event()
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> int:
-        """Make the pipe, watch its reading end, return its writing end for the child."""
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        self._reader = reader
-        loop.add_reader(reader, self._readable, loop)
-        return writer
-
-    def _readable(self, loop: asyncio.AbstractEventLoop) -> None:
-        assert self._reader is not None
-        try:
-            chunk = os.read(self._reader, 65536)
-        except BlockingIOError:
-            return
-        if chunk:
-            self.feed(chunk)
-        else:
-            self._detach(loop)
-
-    def feed(self, chunk: bytes) -> None:
-        room = self._limit - self.total
-        self.total += len(chunk)
-        if room > 0:
-            with contextlib.suppress(OSError):  # a full disk must not end the child or the daemon
-                self._file.write(chunk[:room])
-        if len(chunk) > room:
-            self._keep_tail(chunk[max(room, 0) :])
-        if self._on_bytes:
-            self._on_bytes(chunk)
-
-    def _keep_tail(self, chunk: bytes) -> None:
-        self._tail.append(chunk)
-        self._tail_size += len(chunk)
-        while self._tail_size - len(self._tail[0]) > TAIL_LIMIT:
-            self._tail_size -= len(self._tail.popleft())
-
-    def _detach(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._reader is not None:
-            loop.remove_reader(self._reader)
-            os.close(self._reader)
-            self._reader = None
-        self._closed.set()
-
-    async def drained(self, deadline: float) -> None:
-        """Wait for the end of the stream; a surviving grandchild may hold it open, hence the deadline."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), deadline)
-        self._detach(asyncio.get_running_loop())
-        if self._tail:
-            left_out = self.total - self._limit - self._tail_size
-            with contextlib.suppress(OSError):
-                self._file.write(f"\n[... {left_out} bytes left out ...]\n".encode())
-                self._file.write(b"".join(self._tail))
-        self._file.close()
 
 
 @dataclass(slots=True)
@@ -310,8 +305,11 @@ class Ending:
 class Child:
     """A started program in a session of its own."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], token: str, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], token: str, directory: Path, sinks: Sequence[Sink]
+    ) -> None:
         self._popen = popen
+        self._directory = Path(os.path.realpath(directory))
         self._sinks = sinks
         self._started = time.monotonic()
         self.token = token
@@ -380,10 +378,14 @@ class Child:
         """Kill what the leader left behind: its group, and marked processes that fled from it."""
         if self._popen.returncode is None or self._signal_group(signal.SIGKILL):
             self._signal_group(signal.SIGKILL)
-        fled = [pid for pid in own_children() if pid not in _waited]
-        if any(_marked(pid, [f"{MARKER}={self.token}".encode()]) for pid in fled) or not _LINUX:
+        if _LINUX:
+            end_orphans(self._is_mine)
+        else:
             kill_marked([self.token])
-        reap(fled)
+
+    def _is_mine(self, pid: int) -> bool:
+        """By the marker; one that cleared its environment, by the directory that it was started in."""
+        return _marked(pid, [f"{MARKER}={self.token}".encode()]) or _works_in(pid, self._directory)
 
 
 def start(
@@ -416,7 +418,7 @@ def start(
     finally:
         for fd in {out, err}:
             os.close(fd)
-    return Child(popen, token, [stdout] + ([stderr] if stderr else []))
+    return Child(popen, token, cwd, [stdout] + ([stderr] if stderr else []))
 
 
 def start_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:

@@ -61,7 +61,7 @@ class Story:
     def run(self, task: str, attempt: int = 1, base: str = "") -> None:
         """An attempt begins."""
         branch = f"mo/{self.id}/{task}"
-        place = {"branch": branch, "worktree": f"/work/{task}", "token": f"{task}{attempt}"}
+        place = {"branch": branch, "worktree": f"/trees/{task}", "token": f"{task}{attempt}"}
         self.tell(Kind.ATTEMPT_STARTED, task, attempt, place, base=base or self.goal.integration)
 
     def finish(self, task: str, attempt: int = 1, *, work: str = "", paths: tuple[str, ...] = ()) -> None:

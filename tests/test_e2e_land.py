@@ -2,89 +2,44 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import pytest
-
-from mo_git.lifecycle import has_ended
-from tests.driver import Mo, plan
+from tests.driver import Mo
 from tests.support import RepoBuilder
-
-QUICK = {"gate": {"command": "test ! -e red", "proof": "off"}}
-UNITTEST = {"gate": {"command": f"{sys.executable} -m unittest -q", "proof": "off"}}
-
-
-def sh(script: str) -> list[str]:
-    return ["sh", "-c", script]
-
-
-def run(mo: Mo, tasks: Sequence[Mapping[str, Any]], *args: str, code: int = 0, **top: Any) -> str:
-    """Follow a goal of these tasks to its end; its id."""
-    file = mo.repo.path.parent / "plan.json"
-    file.write_text(plan(tasks, **top))
-    mo("do", f"@{file}", *args, code=code)
-    return mo.goal().id
-
-
-def finish(mo: Mo, goal: str) -> None:
-    mo.wait_for(lambda: has_ended(mo.goal(goal)) and not mo.goal(goal).pending_operations())
-
-
-def checkout(repo: RepoBuilder) -> dict[str, Any]:
-    """All that a person has in a checkout: branch, index, files, stashes."""
-    files = (path for path in repo.path.rglob("*") if path.is_file() and ".git" not in path.parts)
-    return {
-        "head": repo.git("symbolic-ref", "-q", "HEAD", check=False) or repo.head(),
-        "commit": repo.head(),
-        "index": repo.git("ls-files", "-s"),
-        "files": {str(path.relative_to(repo.path)): path.read_bytes() for path in files if ".mo" not in path.parts},
-        "stash": repo.git("stash", "list"),
-    }
-
-
-def refusal(mo: Mo, *args: str, code: int) -> dict[str, Any]:
-    """The error document of a command that must change nothing in the checkout, and no branch."""
-    before = checkout(mo.repo), mo.repo.git("for-each-ref", "refs/heads")
-    done = mo("--json", *args, code=code)
-    import json
-
-    assert (checkout(mo.repo), mo.repo.git("for-each-ref", "refs/heads")) == before
-    error: dict[str, Any] = json.loads(done.err)["error"]
-    return error
-
-
-def green(mo: Mo, commit: str) -> bool:
-    """Whether the tests pass in a fresh clone at a commit."""
-    clone = mo.repo.path.parent / f"clone-{commit[:12]}"
-    mo.repo.git("clone", "-q", "--no-checkout", str(mo.repo.path), str(clone))
-    RepoBuilder(clone).git("fetch", "-q", "origin", "refs/heads/mo/*:refs/heads/mo/*")
-    RepoBuilder(clone).git("checkout", "-q", "--detach", commit)
-    done = subprocess.run([sys.executable, "-m", "unittest", "-q"], cwd=clone, capture_output=True, check=False)
-    return done.returncode == 0
-
+from tests.test_e2e_goal import (
+    HELD,
+    QUICK,
+    UNITTEST,
+    adds,
+    case,
+    checkout,
+    finish,
+    fresh_clone,
+    let_go,
+    parents,
+    passes,
+    refusal,
+    run,
+    sh,
+    start,
+    state,
+)
 
 # -- over uncommitted work ----------------------------------------------------------------------------
 
 
-def test_land_moves_the_checkout_only_where_nothing_is_in_the_way(mo: Mo) -> None:
+def test_land_moves_a_checkout_only_where_nothing_is_in_the_way(mo: Mo) -> None:
     repo = mo.repo
-    repo.commit({"a.txt": "one\n", "b.txt": "one\n", ".gitignore": "new.log\n"})
+    repo.commit({"a.txt": "one\n", "b.txt": "one\n"})
     mo.configure(**QUICK)
-    start = repo.head()
-    goal = run(mo, [{"id": "t", "run": sh("echo two > a.txt; mkdir d; echo n > d/new.txt; git add -f new.log 2>/dev/null; true")}])
-    integration = mo.goal().integration
-    assert repo.head() == start
+    first = repo.head()
+    goal = run(mo, [{"id": "t", "run": sh("echo two > a.txt; mkdir d; echo n > d/new.txt")}])
+    integration = mo.goal(goal).integration
+    assert repo.head() == first
 
     repo.write({"a.txt": "mine\n", "b.txt": "mine\n"})
     error = refusal(mo, "land", goal, code=1)
     assert "a.txt" in error["message"]
     assert "b.txt" not in error["message"]
     assert "stash" in error["hint"]
-
     repo.git("add", "a.txt")
     assert "a.txt" in refusal(mo, "land", goal, code=1)["message"]
     repo.git("reset", "-q", "--", "a.txt")
@@ -94,16 +49,272 @@ def test_land_moves_the_checkout_only_where_nothing_is_in_the_way(mo: Mo) -> Non
     error = refusal(mo, "land", goal, code=1)
     assert "untracked" in error["message"]
     assert "d/new.txt" in error["message"]
-    (repo.path / ".git" / "info" / "exclude").write_text("d/\n.mo/\n")
-    assert "d/new.txt" in refusal(mo, "land", goal, code=1)["message"], "ignored files are not overwritten"
+    exclude = repo.path / ".git" / "info" / "exclude"
+    before = exclude.read_text()
+    exclude.write_text(before + "d/\n")
+    assert "d/new.txt" in refusal(mo, "land", goal, code=1)["message"]  # nor an ignored one
+    exclude.write_text(before)
     (repo.path / "d/new.txt").unlink()
 
     repo.write({"other.txt": "untracked\n"})
-    done = mo("land", goal)
-    assert "1 of 1 tasks" in done.out
+    assert "1 of 1 tasks" in mo("land", goal).out
     assert repo.head("main") == repo.head() == integration
     assert (repo.path / "a.txt").read_text() == "two\n"
     assert (repo.path / "d/new.txt").read_text() == "n\n"
     assert repo.git("status", "--porcelain") == " M b.txt\n?? other.txt"
     assert "contains" in mo("land", goal).out
     assert repo.head("main") == integration
+
+
+def test_land_waits_for_an_operation_in_progress(mo: Mo) -> None:
+    repo = mo.repo
+    repo.commit({"f": "base\n"})
+    repo.branch("side", {"f": "side\n"})
+    repo.commit({"f": "main\n"})
+    mo.configure(**QUICK)
+    goal = run(mo, [{"id": "t", "run": sh("echo new > new")}])
+    for begin, word in (
+        (("merge", "side"), "merge"),
+        (("rebase", "side"), "rebase"),
+        (("cherry-pick", "side"), "cherry-pick"),
+    ):
+        repo.git(*begin, check=False)
+        error = refusal(mo, "land", goal, code=1)
+        assert f"a {word} is in progress" in error["message"]
+        assert f"git {word} --continue" in error["hint"]
+        repo.git(word, "--abort")
+    repo.git("bisect", "start")
+    repo.git("bisect", "bad")
+    repo.git("bisect", "good", "HEAD~1")
+    error = refusal(mo, "land", goal, code=1)
+    assert "bisect is in progress" in error["message"]
+    assert "git bisect reset" in error["hint"]
+    repo.git("bisect", "reset")
+    mo("land", goal)
+    assert repo.head("main") == mo.goal(goal).integration
+
+
+def test_land_moves_the_worktree_that_holds_the_target_or_else_the_branch_alone(mo: Mo) -> None:
+    repo = mo.repo
+    mo.configure(**QUICK)
+    goals = [run(mo, [{"id": "t", "run": sh("echo 1 > one")}])]
+    repo.git("switch", "-q", "-c", "elsewhere")
+    linked = RepoBuilder(repo.path.parent / "linked")
+    repo.git("worktree", "add", "-q", str(linked.path), "main")
+    mine = checkout(repo)
+    linked.write({"one": "in the way\n"})
+    assert str(linked.path) in refusal(mo, "land", goals[0], code=1)["message"]
+    (linked.path / "one").unlink()
+    mo("land", goals[0])
+    assert (linked.path / "one").read_text() == "1\n"
+    assert linked.head() == repo.head("main") == mo.goal(goals[0]).integration
+    assert linked.git("status", "--porcelain") == ""
+    assert checkout(repo) == mine
+
+    repo.git("worktree", "remove", str(linked.path))
+    repo.git("switch", "-q", "main")
+    goals.append(run(mo, [{"id": "t", "run": sh("echo 2 > two")}]))
+    repo.git("switch", "-q", "elsewhere")
+    mine = checkout(repo)
+    mo("land", goals[1])
+    assert repo.head("main") == mo.goal(goals[1]).integration
+    assert checkout(repo) == mine
+
+    repo.git("branch", "-D", "-q", "main")
+    assert "no branch main" in refusal(mo, "land", goals[1], code=6)["message"]
+    mo("land", goals[1], "--onto", "elsewhere")
+    assert repo.head() == mo.goal(goals[1]).integration
+    assert sorted(path.name for path in repo.path.iterdir() if path.name[0] != ".") == [
+        "README.md",
+        "one",
+        "two",
+    ]
+
+
+# -- the target moves ---------------------------------------------------------------------------------
+
+
+def test_land_in_mid_run_names_what_is_missing_and_catches_up_with_the_target(mo: Mo) -> None:
+    repo = mo.repo
+    mo.configure(**QUICK)
+    goal = start(
+        mo,
+        [
+            {"id": "early", "run": sh("echo 1 > early")},
+            {"id": "late", "run": sh(HELD + "echo 2 > late"), "depends_on": ["early"]},
+        ],
+    )
+    mo.wait_for(lambda: state(mo, goal, "late") == "running")
+    document = mo.json("land", goal)
+    assert document["missing"] == ["late"]
+    assert repo.head() == document["commit"] == mo.goal(goal).integration
+    assert "late" in "".join(document["details"])
+
+    person = repo.commit({"person": "p\n"})
+    let_go(mo, goal, "late")
+    finish(mo, goal)
+    mo("land", goal)
+    status = mo.goal(goal)
+    assert repo.head() == status.integration
+    assert repo.git("rev-list", "--parents", "-1", "HEAD").split()[1:] == [
+        status.landings[-2]["commit"],
+        person,
+    ]
+    assert repo.tree() == {"README.md": "hello", "early": "1", "late": "2", "person": "p"}
+    assert [landing["purpose"] for landing in status.landings] == ["task", "task", "sync"]
+    assert repo.git("status", "--porcelain") == ""
+
+
+def test_a_red_combination_with_the_target_is_refused(mo: Mo) -> None:
+    repo = mo.repo
+    repo.commit(case("base", "pass"))
+    mo.configure(**UNITTEST)
+    goal = run(mo, [{"id": "t", "run": sh("echo 1 > t")}])
+    integration = mo.goal(goal).integration
+    person = repo.commit(case("alone", 'self.assertFalse(os.path.exists("t"))'))
+    error = refusal(mo, "land", goal, code=8)
+    assert "test_alone.Case.test_alone" in error["message"]
+    assert repo.head("main") == person
+    assert mo.goal(goal).integration == integration == repo.head(f"mo/{goal}/integration")
+    gate = mo.json("show", goal)["goal"]["gates"][-1]
+    assert (gate["result"], gate["failed_ids"]) == ("red", ["test_alone.Case.test_alone"])
+
+    repo.commit(case("alone", "pass"))
+    mo("land", goal)
+    assert repo.head("main") == mo.goal(goal).integration
+    assert passes(fresh_clone(mo, "clone"), "main", UNITTEST["gate"]["command"])
+
+
+def test_a_textual_conflict_with_the_target_is_refused(mo: Mo) -> None:
+    repo = mo.repo
+    mo.configure(**QUICK)
+    goal = run(mo, [{"id": "t", "run": sh("echo theirs > README.md")}])
+    repo.commit({"README.md": "mine\n"})
+    error = refusal(mo, "land", goal, code=5)
+    assert "README.md" in error["message"]
+    assert f"git merge mo/{goal}/integration" in error["hint"]
+    assert error == refusal(mo, "sync", goal, code=5)
+    repo.git("merge", "-q", "-X", "ours", "--no-edit", f"mo/{goal}/integration")
+    tip = repo.head()
+    assert "contains" in mo("land", goal).out
+    assert repo.head() == tip
+
+
+# -- taking back --------------------------------------------------------------------------------------
+
+
+def test_rollback_takes_one_task_back_and_retry_brings_it_again(mo: Mo) -> None:
+    repo = mo.repo
+    repo.commit(case("base", "pass"))
+    mo.configure(**UNITTEST)
+    goal = run(
+        mo,
+        [
+            {"id": "a", "run": adds({"a": "1", **case("a", "open('a').close()")})},
+            {"id": "b", "run": adds({"b": "2", **case("b", "open('a').close()")}), "depends_on": ["a"]},
+            {"id": "c", "depends_on": ["b"], "no_change": "ok", "run": sh("true")},
+            {"id": "d", "depends_on": ["a"], "run": sh("echo 4 > d")},
+        ],
+    )
+    whole = mo.goal(goal)
+    assert str(whole.state) == "done"
+    error = refusal(mo, "rollback", f"{goal}/a", code=1)
+    assert error["message"] in ("landed tasks depend on a: b, d", "landed tasks depend on a: d, b")
+    assert "--with-dependents" in error["hint"]
+
+    mine = checkout(repo)
+    mo("rollback", f"{goal}/b")
+    after = mo.goal(goal)
+    assert set(repo.tree(after.integration)) == {"README.md", "test_base.py", "a", "test_a.py", "d"}
+    assert parents(repo, after.integration) == [whole.integration]
+    assert repo.head(f"refs/mo/{goal}/good/{len(after.landings)}") == after.integration
+    assert after.landings[-1]["purpose"] == "rollback"
+    assert (state(mo, goal, "b"), after.tasks["b"].reason) == ("ejected", "taken back by a person")
+    assert passes(fresh_clone(mo, "clone"), after.integration, UNITTEST["gate"]["command"])
+    assert checkout(repo) == mine
+
+    mo("retry", f"{goal}/b")
+    again = finish(mo, goal)
+    assert str(again.state) == "done"
+    assert repo.tree(again.integration) == repo.tree(whole.integration)
+    assert again.tasks["b"].attempt == 2
+
+    mo("rollback", f"{goal}/a", "--with-dependents")
+    assert repo.tree(mo.goal(goal).integration) == repo.tree(whole.base)
+    assert {name: state(mo, goal, name) for name in "abd"} == dict.fromkeys("abd", "ejected")
+    mo("retry", goal)
+    assert str(finish(mo, goal).state) == "done"
+    assert repo.tree(mo.goal(goal).integration) == repo.tree(whole.integration)
+    mo("land", goal)
+    assert repo.tree("main") == repo.tree(whole.integration)
+
+
+def test_rollback_to_a_good_commit_keeps_what_came_from_the_target(mo: Mo) -> None:
+    repo = mo.repo
+    mo.configure(**QUICK)
+    goal = run(mo, [{"id": name, "run": sh(f"echo {name} > {name}")} for name in ("x", "y", "z")], "-j", "1")
+    first = mo.goal(goal).landings[0]
+    assert first["tasks"] == ["x"]
+    repo.commit({"person": "p\n"})
+    mo("sync", goal)
+    mo("rollback", f"{goal}/y")
+    assert set(repo.tree(mo.goal(goal).integration)) == {"README.md", "person", "x", "z"}
+    mo("rollback", goal, "--to", "good/1")
+    assert set(repo.tree(mo.goal(goal).integration)) == {"README.md", "person", "x"}
+    assert mo.states(goal) == {"x": "landed", "y": "ejected", "z": "ejected"}
+    assert "no task landed after" in refusal(mo, "rollback", goal, "--to", "good/1", code=1)["message"]
+    assert "not a good commit" in refusal(mo, "rollback", goal, "--to", "main", code=6)["message"]
+    assert "has not landed" in refusal(mo, "rollback", f"{goal}/y", code=1)["message"]
+    mo("rollback", goal, "--to", f"refs/mo/{goal}/base")
+    assert set(repo.tree(mo.goal(goal).integration)) == {"README.md", "person"}
+    mo("land", goal)
+    assert set(repo.tree("main")) == {"README.md", "person"}
+
+
+def test_a_rollback_that_conflicts_or_turns_the_gate_red_is_refused(mo: Mo) -> None:
+    repo = mo.repo
+    repo.commit(case("base", "pass"))
+    mo.configure(**UNITTEST)
+    goal = run(
+        mo,
+        [
+            {"id": "helper", "run": sh("echo 1 > helper; echo one > README.md")},
+            {"id": "user", "run": sh("echo two > README.md")},
+            {"id": "tests", "run": adds(case("helper", "open('helper').close()"))},
+        ],
+        "-j",
+        "1",
+    )
+    error = refusal(mo, "rollback", f"{goal}/helper", code=5)
+    assert "README.md" in error["message"]
+    assert "--to" in error["hint"]
+    mo("rollback", f"{goal}/user")
+    error = refusal(mo, "rollback", f"{goal}/helper", code=8)
+    assert "test_helper.Case.test_helper" in error["message"]
+
+
+def test_work_that_stands_on_a_task_taken_back_does_not_land(mo: Mo) -> None:
+    repo = mo.repo
+    mo.configure(**QUICK)
+    goal = start(
+        mo,
+        [
+            {"id": "a", "run": sh("echo a > a")},
+            {"id": "b", "run": sh(HELD + "echo b > b"), "depends_on": ["a"]},
+            {"id": "c", "run": sh("echo c > c"), "depends_on": ["b"]},
+        ],
+    )
+    mo.wait_for(lambda: state(mo, goal, "b") == "running")
+    mo("rollback", f"{goal}/a")
+    let_go(mo, goal, "b")
+    status = finish(mo, goal)
+    assert mo.states(goal) == {"a": "ejected", "b": "skipped", "c": "skipped"}
+    assert status.tasks["b"].reason == "a ejected"
+    assert set(repo.tree(status.integration)) == {"README.md"}
+    assert set(repo.tree(f"mo/{goal}/b")) == {"README.md", "a", "b"}  # its work is kept
+
+    mo("retry", goal)
+    mo.wait_for(lambda: state(mo, goal, "b") == "running")
+    let_go(mo, goal, "b")
+    assert str(finish(mo, goal).state) == "done"
+    assert set(repo.tree(mo.goal(goal).integration)) == {"README.md", "a", "b", "c"}

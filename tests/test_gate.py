@@ -192,6 +192,8 @@ class T(unittest.TestCase):
 """
 KNOWN = "import unittest\nclass K(unittest.TestCase):\n    def test_known(self): self.fail()\n"
 PROJECT = {"calc.py": CALC, "tests/test_calc.py": CALC_TEST}
+PIP_LINES = '["python3 -m venv --clear .venv", ".venv/bin/python -m pip install -e ."]'
+PIP_SET = f"mo config set workspace.setup '{PIP_LINES}'"
 
 
 @dataclass
@@ -592,8 +594,7 @@ def test_a_gate_without_a_result_is_refused_after_a_second_try(bench: Bench) -> 
     assert not proof.ok
     assert proof.reason.startswith("the gate gives no result on the base: the gate command, or a program")
     assert proof.hint == (
-        """mo config set workspace.setup '["python3 -m venv .venv", ".venv/bin/pip install -e ."]'"""
-        f"; the log is {bench.logs / 'base-again.log'}"
+        f"if something has to be installed first: {PIP_SET}; the log is {bench.logs / 'base-again.log'}"
     )
     assert sorted(path.name for path in bench.logs.iterdir()) == ["base-again.log", "base.log"]
 
@@ -605,10 +606,7 @@ PACKAGE = {
     "src/pkg/core.py": CALC,
     "tests/test_pkg.py": CALC_TEST.replace("calc", "pkg"),
 }
-PIP_HINT = (
-    "give each worktree an environment of its own: "
-    """mo config set workspace.setup '["python3 -m venv .venv", ".venv/bin/pip install -e ."]'"""
-)
+PIP_HINT = f"give each worktree an environment of its own: {PIP_SET}"
 
 
 def active_venv(bench: Bench, site_file: str, content: str) -> dict[str, str]:
@@ -681,5 +679,5 @@ def test_links_of_node_modules_into_the_main_checkout_are_found(bench: Bench) ->
 
     proof = linked(str(library))
     assert (proof.ok, proof.leaked) == (False, (str(library),))
-    assert proof.hint == """install in each worktree: mo config set workspace.setup '["npm ci"]'"""
+    assert proof.hint == """install in each worktree: mo config set workspace.setup '["npm install --no-package-lock"]'"""
     assert linked("../packages/lib").ok

@@ -338,6 +338,18 @@ def test_dirty_commit_holds_everything_and_moves_nothing(repo: RepoBuilder, git:
     assert repo.git("log", "-1", "--format=%P %s %an", made) == f"{repo.head()} what I have mo"
 
 
+def test_dirty_commit_sees_a_change_within_the_time_stamp_of_the_index(repo: RepoBuilder, git: Git) -> None:
+    repo.git("config", "core.trustctime", "false")
+    times = (1_700_000_000, 1_700_000_000)
+    for content in ("first\n", "other\n"):
+        repo.write({"README.md": content})
+        os.utime(repo.path / "README.md", times)
+        if content == "first\n":
+            repo.git("commit", "-q", "-a", "-m", "first")
+            os.utime(repo.path / ".git/index", times)
+    assert repo.tree(dirty_commit(git, "m")) == {"README.md": "other"}
+
+
 def test_dirty_commit_of_a_sparse_checkout_keeps_what_is_not_there(repo: RepoBuilder, git: Git) -> None:
     repo.commit({"a/x": "1", "b/y": "2", "c/z": "3"})
     repo.git("sparse-checkout", "set", "--cone", "--sparse-index", "a")

@@ -160,12 +160,22 @@ def test_a_driver_from_the_config_of_the_repository_runs(repo: RepoBuilder, merg
 def test_a_new_file_in_a_directory_that_the_other_side_renamed_is_a_conflict(
     repo: RepoBuilder, merger: Merger
 ) -> None:
+    repo.git("config", "merge.directoryRenames", "true")
     repo.commit({f"old/{n}": f"{n}\n" * 5 for n in range(3)})
     ours = branch_by(repo, "ours", "mv", "old", "new")
     theirs = repo.branch("theirs", {"old/3": "3\n"})
     for merged in (merger.merge(ours, theirs), merger.merge(theirs, ours)):
         assert merged.tree is None
         assert merged.conflicts == ("new/3",)
+
+
+def test_a_change_follows_a_rename(repo: RepoBuilder, merger: Merger) -> None:
+    for key in ("merge.renames", "diff.renames"):
+        repo.git("config", key, "false")
+    repo.commit({"f": "1\n2\n3\n4\n5\n6\n"})
+    ours = branch_by(repo, "ours", "mv", "f", "g")
+    merged = merger.merge(ours, repo.branch("theirs", {"f": "1\n2\n3\n4\n5\nsix\n"}))
+    assert repo.tree(str(merged.tree)) == {"README.md": "hello", "g": "1\n2\n3\n4\n5\nsix"}
 
 
 def test_deleted_on_one_side_and_changed_on_the_other(repo: RepoBuilder, merger: Merger) -> None:

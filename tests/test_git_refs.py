@@ -90,11 +90,11 @@ def test_collisions_of_files_and_directories(
     assert refs.create(store, "refs/heads/b", ids[1])
 
 
-def test_a_collision_with_a_hidden_ref_has_no_branch_to_rename(store: Repo, ids: tuple[str, str]) -> None:
+def test_a_collision_with_a_hidden_ref(store: Repo, ids: tuple[str, str]) -> None:
     refs.create(store, "refs/mo/x", ids[0])
     with pytest.raises(MoError) as caught:
         refs.create(store, "refs/mo/x/y", ids[0])
-    assert caught.value.hint == ""
+    assert caught.value.hint == "git update-ref -d refs/mo/x removes it, if nothing needs it"
 
 
 @pytest.mark.parametrize("name", ["refs/heads/..", "refs/heads/a b", "refs/heads/x.lock", "nothing", ""])

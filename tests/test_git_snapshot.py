@@ -105,6 +105,19 @@ def test_config_that_an_agent_gave_its_worktree_does_not_count(
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_worktree_that_was_made_sparse_is_taken_whole(
+    repo: RepoBuilder, store: Repo, work: RepoBuilder
+) -> None:
+    repo.git("config", "core.sparseCheckout", "true")
+    admin = Path(work.git("rev-parse", "--absolute-git-dir"))
+    (admin / "info").mkdir()
+    (admin / "info/sparse-checkout").write_text("/d\n")
+    work.git("read-tree", "-mu", "HEAD")
+    assert not (work.path / "a").exists()
+    work.write({"outside": "x", "d/inside": "x"})
+    assert snapshot(store, work.path, work.head()).changed == ("d/inside", "outside")
+
+
 def test_a_changed_file_with_its_old_time_stamp_is_seen(
     repo: RepoBuilder, store: Repo, work: RepoBuilder
 ) -> None:

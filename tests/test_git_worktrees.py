@@ -16,6 +16,7 @@ from mo_git.git.binary import Git, is_dirty
 from mo_git.git.files import delete_tree, make_writable
 from mo_git.git.index import has_hidden_entries
 from mo_git.git.repo import Repo
+from mo_git.git.snapshot import snapshot
 from tests.support import RepoBuilder
 
 ODD_NAMES = ["sp ace", "new\nline", 'quo"te', "ünï", os.fsdecode(b"raw\xff\xfe")]
@@ -259,7 +260,7 @@ def test_what_is_not_ours_is_never_overwritten(repo: RepoBuilder, store: Repo, t
     assert (full / "precious").read_text() == "x"
     assert worktrees.listing(store) == {}
     worktrees.birth(store, "w", tmp_path / "w", branch=None, commit=commit)
-    (tmp_path / "w/work").write_text("not kept yet")
+    (tmp_path / "w/unsaved").write_text("not kept yet")
     with pytest.raises(MoError, match="exists already"):
         worktrees.birth(store, "w", tmp_path / "w", branch=None, commit=commit)
     with pytest.raises(MoError, match="a worktree called w exists elsewhere"):
@@ -270,7 +271,7 @@ def test_what_is_not_ours_is_never_overwritten(repo: RepoBuilder, store: Repo, t
     with pytest.raises(MoError, match="is in the way"):
         worktrees.birth(store, "w", tmp_path / "w", branch=None, commit=commit)
     assert worktrees.listing(store) == {"w": tmp_path / "w"}
-    assert (tmp_path / "w/work").read_text() == "not kept yet"
+    assert (tmp_path / "w/unsaved").read_text() == "not kept yet"
 
 
 # -- recycling ---------------------------------------------------------------------------------------------
@@ -286,6 +287,7 @@ def test_point_moves_head_and_nothing_else(repo: RepoBuilder, store: Repo, born:
     born.write({"a": "changed\n"})
     (repo.path / ".git/worktrees/w/HEAD.lock").touch()
     worktrees.point(store, born.path, branch="two", commit=repo.head())
+    assert not (repo.path / ".git/worktrees/w/HEAD.lock").exists()
     assert born.git("status", "-sb").splitlines() == ["## two", " M a"]
     worktrees.point(store, born.path, branch=None, commit=repo.head("HEAD~1"))
     assert born.git("rev-parse", "--symbolic-full-name", "HEAD") == "HEAD"
@@ -350,6 +352,18 @@ def test_reset_of_a_worktree_that_was_made_sparse_or_split(repo: RepoBuilder, bo
     born.git("update-index", "--split-index")
     worktrees.reset(born.path, repo.head())
     assert born.git("status", "--porcelain") == ""
+
+
+def test_an_index_stays_in_one_file_so_that_recycling_stays_cheap(
+    repo: RepoBuilder, store: Repo, place: Path
+) -> None:
+    repo.git("config", "--global", "core.splitIndex", "true")
+    admin = repo.path / ".git/worktrees/w"
+    worktrees.birth(store, "w", place, branch=None, commit=repo.head())
+    assert not has_hidden_entries(admin / "index")
+    (place / "new").touch()
+    snapshot(store, place, repo.head())
+    assert not has_hidden_entries(admin / "index")
 
 
 def test_reset_removes_a_repository_among_tracked_files(repo: RepoBuilder, born: RepoBuilder) -> None:

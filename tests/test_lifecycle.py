@@ -146,8 +146,7 @@ def test_facts_about_unknown_tasks_and_of_unknown_kinds_have_no_effect() -> None
 
 def test_a_task_from_start_to_landing() -> None:
     story = Story(chain("a", "b"))
-    assert story.goal.state is GoalState.QUEUED
-    assert story.goal.task_state(story.goal.tasks["a"]) is S.PENDING
+    assert (story.goal.state, story.goal.task_state(story.goal.tasks["a"])) == (GoalState.QUEUED, S.PENDING)
     story.start()
     assert story.goal.state is GoalState.RUNNING
     assert [story.goal.task_state(task) for task in story.goal.tasks.values()] == [S.READY, S.PENDING]

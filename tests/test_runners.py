@@ -458,7 +458,8 @@ def test_ids_do_not_hold_the_path_of_the_worktree(tmp_path: Path) -> None:
 
 # -- detection ----------------------------------------------------------------------------------------
 
-PIP = "python3 -m venv .venv"
+PIP = "python3 -m venv --clear .venv"
+NPM = "npm install --no-package-lock"
 UNITTEST = "import unittest\nclass T(unittest.TestCase): pass\n"
 SETUP = "from setuptools import setup\nsetup()\n"
 
@@ -475,7 +476,7 @@ SETUP = "from setuptools import setup\nsetup()\n"
                     "python3 -m pytest",
                     "pytest",
                     "pyproject.toml configures pytest",
-                    (PIP, ".venv/bin/pip install -e . pytest"),
+                    (PIP, ".venv/bin/python -m pip install -e . pytest"),
                 )
             ],
         ),
@@ -489,7 +490,7 @@ SETUP = "from setuptools import setup\nsetup()\n"
                     "python3 -m pytest",
                     "pytest",
                     "there is conftest.py",
-                    (PIP, ".venv/bin/pip install -e '.[dev]' pytest"),
+                    (PIP, ".venv/bin/python -m pip install -e .[dev] pytest"),
                 )
             ],
         ),
@@ -515,7 +516,7 @@ SETUP = "from setuptools import setup\nsetup()\n"
                     "python3 -m pytest",
                     "pytest",
                     "tests/test_a.py imports pytest",
-                    (PIP, ".venv/bin/pip install -r requirements.txt pytest"),
+                    (PIP, ".venv/bin/python -m pip install -r requirements.txt pytest"),
                 )
             ],
         ),
@@ -539,7 +540,7 @@ SETUP = "from setuptools import setup\nsetup()\n"
                     "python3 -m unittest discover -s tests -t .",
                     "unittest",
                     "tests/unit/test_a.py uses unittest",
-                    (PIP, ".venv/bin/pip install -e ."),
+                    (PIP, ".venv/bin/python -m pip install -e ."),
                 )
             ],
         ),
@@ -579,7 +580,7 @@ SETUP = "from setuptools import setup\nsetup()\n"
         ),
         (
             {"package.json": '{"devDependencies": {"vitest": "1"}}'},
-            [Detected("npx vitest run", "vitest", "package.json depends on vitest", ("npm install",))],
+            [Detected("npx vitest run", "vitest", "package.json depends on vitest", (NPM,))],
         ),
         (
             {"package.json": '{"dependencies": {"jest": "1"}}', "package-lock.json": ""},

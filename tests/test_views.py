@@ -227,7 +227,7 @@ def test_goal_document() -> None:
 def test_a_worktree_is_named_only_while_an_attempt_has_it() -> None:
     story = in_the_middle()
     places = {one["id"]: one["worktree"] for one in views.goal_document(story.goal)["goal"]["tasks"]}
-    assert places == {"top": None, "left": None, "right": "/work/right", "join": None}
+    assert places == {"top": None, "left": None, "right": "/trees/right", "join": None}
 
 
 def test_a_conflict_that_was_done_again_is_in_the_document() -> None:
@@ -253,8 +253,8 @@ def candidate() -> Story:
     return story
 
 
-def done(**more: str) -> Story:
-    story = Story(chain("a"), **more)
+def done(target: str = "main") -> Story:
+    story = Story(chain("a"), target=target)
     story.start()
     story.do("a", merge=commit("d"))
     story.end("done")
@@ -263,7 +263,7 @@ def done(**more: str) -> Story:
 
 def failed() -> Story:
     story = candidate()
-    story.tell(Kind.FAILED, "a", reason="exit code 3", **{"class": "crash"})
+    story.tell(Kind.FAILED, "a", data={"class": "crash", "reason": "exit code 3"})
     return story
 
 
@@ -275,7 +275,7 @@ def held() -> Story:
 
 def in_conflict() -> Story:
     story = candidate()
-    story.tell(Kind.CONFLICT, "a", paths=["x.py"], **{"with": ["b"]})
+    story.tell(Kind.CONFLICT, "a", data={"with": ["b"], "paths": ["x.py"]})
     return story
 
 

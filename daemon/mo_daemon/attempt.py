@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mo_daemon import environment, harvest, names
 from mo_daemon.agents import agent_for
-from mo_daemon.agents.protocol import Agent
+from mo_daemon.agents.protocol import Agent, Job
 from mo_daemon.classify import GiveUp, RetrySettings, next_step
+from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.runners import argv_of
 from mo_daemon.services import Services, last_line, tail
@@ -26,8 +27,9 @@ from mo_git import resources
 from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
-from mo_git.lifecycle import GoalStatus, TaskStatus
-from mo_git.model import FailureClass, Kind, NewFact, TaskState
+from mo_git.ledger.writer import LedgerFull
+from mo_git.lifecycle import AT_WORK, GoalStatus, TaskStatus
+from mo_git.model import FailureClass, Kind, NewFact, Phase, TaskState
 
 
 class NotApplicable(Exception):
@@ -70,17 +72,21 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
         ]
         services.record(facts)
         return
-    attempt = await _open(services, goal, task, agent)
-    hold = False
-    try:
-        hold = await _work(attempt)
-    finally:
-        await _close(attempt, hold)
-
-
-async def _open(services: Services, goal: GoalStatus, task: TaskStatus, agent: Agent) -> Attempt:
-    """Choose the base, verify it, take a slot and record the start before anything runs."""
     base = goal.integration
+    async with services.starting() as ready:
+        if not may_start(goal):  # any more: it may have been paused while this attempt waited for its turn
+            return
+        attempt = await _open(services, goal, task, agent, base)
+        hold = False
+        try:
+            hold = await _work(attempt, ready)
+        finally:
+            # An ending that could not be recorded is recovered later, from what the worktree holds.
+            await _close(attempt, hold or task.state in AT_WORK)
+
+
+async def _open(services: Services, goal: GoalStatus, task: TaskStatus, agent: Agent, base: str) -> Attempt:
+    """Verify the base, take a slot and record the start before anything runs."""
     await services.git(_verify_base, services, goal, task, base)
     branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
     slot = services.pool.take(branch)
@@ -98,18 +104,13 @@ async def _open(services: Services, goal: GoalStatus, task: TaskStatus, agent: A
         guard=(resources.path("hooks"), names.head(branch)),
     )
     attempt = Attempt(services, goal, task, agent, n, base, slot, env, run_dir)
-    services.record(
-        [
-            attempt.fact(
-                Kind.ATTEMPT_STARTED,
-                token=services.token(),
-                base=base,
-                branch=branch,
-                worktree=str(slot.path),
-                provider=agent.name,
-            )
-        ]
-    )
+    place = {"base": base, "branch": branch, "worktree": str(slot.path)}
+    started = attempt.fact(Kind.ATTEMPT_STARTED, token=services.token(), provider=agent.name, **place)
+    try:
+        services.record([started], durable=True)  # else a power loss would leave work that nobody knows of
+    except LedgerFull:
+        services.pool.give_back(slot, hold=services.pool.is_kept(slot))
+        raise
     return attempt
 
 
@@ -123,12 +124,13 @@ def _verify_base(services: Services, goal: GoalStatus, task: TaskStatus, base: s
             )
 
 
-async def _work(attempt: Attempt) -> bool:
-    """Run the attempt; returns whether its worktree is kept for a look."""
+async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
+    """Run the attempt; returns whether its worktree is kept for a look.  Calls `ready` once it is made."""
     services, task = attempt.services, attempt.task
     keep = services.settings.workspace.keep
     try:
         await services.git(_prepare_worktree, attempt)
+        ready()
         await _provision(attempt)
         await _applicable(attempt)
         await _run_agent(attempt)
@@ -182,7 +184,8 @@ async def _applicable(attempt: Attempt) -> None:
 
 async def _run_agent(attempt: Attempt) -> None:
     task, settings = attempt.task.spec, attempt.services.settings
-    argv = attempt.agent.argv(task, attempt.slot.path, attempt.run_dir)
+    job = Job(Phase.EXECUTE, task.prompt, attempt.slot.path, attempt.run_dir, argv=task.run or ())
+    argv = attempt.agent.launch(job).argv
     log = attempt.run_dir / "stream.log"
     ending = await _run(attempt, argv, "stream.log", task.timeout or settings.command.default_timeout)
     attempt.services.record(
@@ -195,9 +198,11 @@ async def _run_agent(attempt: Attempt) -> None:
             )
         ]
     )
-    judgement = attempt.agent.judge(ending, last_line(log))
-    if judgement.failure is not None:
-        raise AttemptFailed(judgement.failure, judgement.reason, exit_code=ending.code)
+    reader = attempt.agent.reader(job)
+    reader.feed(last_line(log).encode())
+    outcome = reader.outcome(ending, "", attempt.services.now())
+    if outcome.failure is not None:
+        raise AttemptFailed(outcome.failure, outcome.reason, exit_code=ending.code)
 
 
 async def _run(attempt: Attempt, argv: tuple[str, ...], log: str, timeout: float) -> Any:
@@ -327,7 +332,7 @@ def follow_up(
         reason,
         task.failures,
         retry_settings(services),
-        attempts=n,
+        attempts=sum(name != FailureClass.LOST for name in task.failures) + 1,
         max_attempts=task.spec.max_attempts,
         can_rework=agent is not None and agent.can_rework,
         now=services.now(),
@@ -347,14 +352,16 @@ def retry_settings(services: Services) -> RetrySettings:
 async def _close(attempt: Attempt, hold: bool) -> None:
     """Tear down and give the slot back; a kept worktree stays on its branch."""
     services = attempt.services
-    if services.settings.workspace.teardown:
-        with services.program(f"teardown of {attempt.name}") as token:
-            await services.provisioner.teardown(
-                attempt.slot.path, env=attempt.env, token=token, log=attempt.run_dir / "teardown.log"
-            )
-    if not hold:
-        await services.git(services.pool.detach, attempt.slot, attempt.base)
-    services.pool.give_back(attempt.slot, hold=hold)
+    try:
+        if services.settings.workspace.teardown:
+            with services.program(f"teardown of {attempt.name}") as token:
+                await services.provisioner.teardown(
+                    attempt.slot.path, env=attempt.env, token=token, log=attempt.run_dir / "teardown.log"
+                )
+        if not hold:
+            await services.git(services.pool.detach, attempt.slot, attempt.base)
+    finally:
+        services.pool.give_back(attempt.slot, hold=hold or services.pool.is_kept(attempt.slot))
 
 
 def _write_result(run_dir: Path, data: Mapping[str, Any]) -> None:
@@ -366,7 +373,7 @@ async def recover_attempt(services: Services, goal: GoalStatus, task: TaskStatus
     """An attempt that nobody runs (its daemon was killed): keep what it left, then schedule another."""
     last = task.attempts[-1]
     kept = ""
-    slot = services.pool.kept_on(last.branch)
+    slot = services.pool.held_at(last.worktree)  # whatever the agent did to its HEAD
     if slot is not None:
         kept = await _keep(services, goal.id, task.spec.id, last.n, slot, last.base)
     reason = "the daemon ended while this attempt ran"

@@ -96,8 +96,11 @@ def next_step(
     """What follows a failed attempt.
 
     `earlier` are the classes of this task's earlier failures since a person last said `retry`;
-    `attempts` counts all attempts so far, this one included; `jitter` is drawn evenly from [0, 1).
+    `attempts` counts them and this one, without those lost to a restart of the daemon: a restart may never
+    change how a goal ends.  `jitter` is drawn evenly from [0, 1).
     """
+    if failure is F.LOST:
+        return TryAgain(now, reason)
     policy = POLICIES[failure]
     limit = max_attempts or settings.max_attempts
     before = _in_a_row(failure, earlier)

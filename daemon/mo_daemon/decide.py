@@ -246,7 +246,10 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
 
 
 def _candidates(goal: GoalStatus) -> list[Candidate]:
-    waiting = [task for task in goal.tasks.values() if task.state is TaskState.CANDIDATE]
+    """What may land: what it depends on may have been taken back since, and comes again first."""
+    waiting = [
+        task for task in goal.tasks.values() if task.state is TaskState.CANDIDATE and goal.unblocked(task)
+    ]
     if not waiting:
         return []
     dependents = dag.dependents(goal.spec.plan.tasks)
@@ -257,28 +260,34 @@ def _candidates(goal: GoalStatus) -> list[Candidate]:
 
 
 def _skips(goal: GoalStatus) -> list[NewFact]:
-    """Tasks whose dependencies failed for good; with fail_fast, everything not started yet."""
-    failed = [task for task in goal.tasks.values() if task.ended and not task.satisfied]
-    if not failed:
+    """Tasks whose dependencies failed for good; with fail_fast, everything not started yet.
+
+    That may also be a finished candidate, where a person took back what it was built on.
+    """
+    dead = {
+        task.spec.id: task.state for task in goal.tasks.values() if task.ended and not task.satisfied
+    }
+    if not dead:
         return []
     fail_fast = goal.spec.plan.error_policy == "fail_fast"
-    dead = {task.spec.id for task in failed}
+    first = next((name for name, state in dead.items() if fail_fast and state is not TaskState.SKIPPED), "")
     facts = []
     for task_id in dag.order(goal.spec.plan.tasks):
         task = goal.tasks[task_id]
-        if task.state not in (TaskState.PENDING, TaskState.WAITING):
+        if task.state not in (TaskState.PENDING, TaskState.WAITING, TaskState.CANDIDATE):
             continue
         broken = [dep for dep in task.spec.depends_on if dep in dead]
-        if broken or fail_fast:
-            dead.add(task_id)
-            cause = broken[0] if broken else failed[0].spec.id
-            reason = f"{cause} {goal.tasks[cause].state}" if broken else f"{cause} failed (fail_fast)"
+        if broken or (first and task.state is not TaskState.CANDIDATE):
+            reason = f"{broken[0]} {dead[broken[0]]}" if broken else f"{first} {dead[first]} (fail_fast)"
+            dead[task_id] = TaskState.SKIPPED
             facts.append(NewFact(goal.id, Kind.SKIPPED, {"reason": reason, "satisfies": False}, task_id))
     return facts
 
 
 def _end(goal: GoalStatus) -> Action:
-    if goal.spec.plan.check is not None and goal.checked is None and goal.landings:
+    """The goal's own check first: also where nothing had to be changed, it has to hold."""
+    some = any(task.satisfied for task in goal.tasks.values())
+    if goal.spec.plan.check is not None and goal.checked is None and some:
         return CheckGoal(goal.id)
     return FinishGoal(goal.id)
 
@@ -290,7 +299,7 @@ def _starts(goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, no
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
         if room <= 0:
             break
-        if not _may_start(goal):
+        if not may_start(goal):
             continue
         prefix = f"attempt {goal.id}/"
         own = goal.spec.parallel or limits.parallel
@@ -301,7 +310,8 @@ def _starts(goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, no
     return actions
 
 
-def _may_start(goal: GoalStatus) -> bool:
+def may_start(goal: GoalStatus) -> bool:
+    """Whether attempts of this goal may start at all."""
     return not (
         has_ended(goal)
         or goal.started_at is None
@@ -352,7 +362,7 @@ def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:
     times = [
         task.not_before
         for goal in goals.values()
-        if _may_start(goal)
+        if may_start(goal)
         for task in goal.tasks.values()
         if task.state is TaskState.WAITING and task.not_before > now
     ]

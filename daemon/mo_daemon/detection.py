@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _NO_TEST = "no test specified"  # the script that `npm init` writes
+_NPM_INSTALL = "npm install --no-package-lock"  # a new lock file would enter every commit
 _MAX_FILES = 300
 _SKIPPED_DIRECTORIES = {"node_modules", "venv", "build", "dist", "target", "__pycache__"}
 
@@ -77,7 +78,7 @@ def _pytest(top: Path) -> Detected | None:
         return Detected("uv run pytest", "pytest", f"{why}, uv.lock", ("uv sync",))
     if (top / "poetry.lock").is_file():
         return Detected("poetry run pytest", "pytest", f"{why}, poetry.lock", ("poetry install",))
-    return Detected("python3 -m pytest", "pytest", why, _python_setup(top, "pytest"))
+    return Detected("python3 -m pytest", "pytest", why, python_setup(top, "pytest"))
 
 
 def _pytest_sign(top: Path) -> str:
@@ -103,17 +104,24 @@ def _pytest_sign(top: Path) -> str:
     return ""
 
 
-def _python_setup(top: Path, *packages: str) -> tuple[str, ...]:
-    """A virtual environment in the worktree, so that the tests import that worktree's code."""
+def python_setup(top: Path, *packages: str) -> tuple[str, ...]:
+    """Commands that make a virtual environment in the worktree, so that tests import that worktree's code.
+
+    `--clear` and `python -m pip`, since a copied environment may lie there: its scripts would install into
+    the one that it was copied from.  Empty where the project has nothing to install.
+    """
     wanted = [f"-r {path.name}" for path in sorted(top.glob("*requirements*.txt"))]
     project = _toml(top / "pyproject.toml")
     if (top / "setup.py").is_file() or "build-system" in project or "project" in project:
         extras = project.get("project", {}).get("optional-dependencies", {})
         chosen = ",".join(name for name in ("test", "tests", "testing", "dev") if name in extras)
-        wanted.append(f"-e '.[{chosen}]'" if chosen else "-e .")
+        wanted.append(f"-e .[{chosen}]" if chosen else "-e .")
     if not wanted:
         return ()
-    return ("python3 -m venv .venv", " ".join([".venv/bin/pip install", *wanted, *packages]))
+    return (
+        "python3 -m venv --clear .venv",
+        " ".join([".venv/bin/python -m pip install", *wanted, *packages]),
+    )
 
 
 def _tox(top: Path) -> Detected | None:
@@ -131,7 +139,7 @@ def _unittest(top: Path) -> Detected | None:
         if inside:
             start = inside[0]
             command += f" -s {start}" + (" -t ." if (top / start / "__init__.py").is_file() else "")
-        return Detected(command, "unittest", f"{path.relative_to(top)} uses unittest", _python_setup(top))
+        return Detected(command, "unittest", f"{path.relative_to(top)} uses unittest", python_setup(top))
     return None
 
 
@@ -152,6 +160,11 @@ def _script(top: Path) -> Detected | None:
     return None
 
 
+def node_setup(top: Path) -> tuple[str, ...]:
+    """Commands that install a JavaScript project's packages and link its own ones to each other."""
+    return _manager(top, _json(top / "package.json"))[1] or (_NPM_INSTALL,)
+
+
 def _table(package: dict[str, Any], key: str) -> dict[str, Any]:
     value = package.get(key)
     return value if isinstance(value, dict) else {}
@@ -166,8 +179,10 @@ def _manager(top: Path, package: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         return "yarn", ("yarn install --immutable" if modern else "yarn install --frozen-lockfile",)
     if (top / "package-lock.json").is_file():
         return "npm", ("npm ci",)
-    needs = any(_table(package, key) for key in ("dependencies", "devDependencies"))
-    return "npm", ("npm install",) if needs else ()
+    needs = "workspaces" in package or any(
+        _table(package, key) for key in ("dependencies", "devDependencies")
+    )
+    return "npm", (_NPM_INSTALL,) if needs else ()
 
 
 def _node(top: Path) -> Detected | None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from mo_daemon import requests
 from mo_daemon.attempt import recover_attempt, run_attempt
+from mo_daemon.book import Book
 from mo_daemon.chores import Chores
 from mo_daemon.decide import (
     CheckGoal,
@@ -37,16 +41,25 @@ from mo_daemon.operations import Operator
 from mo_daemon.preparing import prepare_goal
 from mo_daemon.resources import reap_orphans, reason_to_hold
 from mo_daemon.services import Services
-from mo_git import views
+from mo_git import process, views
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
-from mo_git.ledger.writer import LedgerFull
-from mo_git.lifecycle import GoalStatus, apply, has_ended, new_goal, replay
-from mo_git.model import Fact, GoalSpec, Kind, NewFact
+from mo_git.ledger.writer import LedgerBroken, LedgerFull
+from mo_git.lifecycle import AT_WORK, GoalStatus, has_ended
+from mo_git.model import GoalSpec, Kind, NewFact
 
 log = logging.getLogger("mo")
 
 STATUS_INTERVAL = 0.1  # seconds between two versions of status.json
+LAST_SECONDS = 6.0  # for work that did not end in time when the daemon stops
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What one request leads to; recorded together with its answer."""
+
+    goals: list[GoalSpec] = field(default_factory=list)
+    facts: list[NewFact] = field(default_factory=list)
 
 
 class Engine:
@@ -54,9 +67,9 @@ class Engine:
 
     def __init__(self, services: Services, about: Mapping[str, Any], reload: Callable[[], None]) -> None:
         self.services = services
-        self.goals: dict[str, GoalStatus] = dict(services.goals)
-        services.goals = self.goals
-        services.record = self.record
+        self.book = Book(services.ledger, services.goals, services.now, self.look)
+        self.goals = services.goals = self.book.goals
+        services.record = self.book.record
         self.gatekeeper = Gatekeeper(services)
         self.lander = Lander(services, self.gatekeeper)
         self.operator = Operator(services, self.lander)
@@ -67,81 +80,34 @@ class Engine:
         self._reload = reload
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._unwritten: list[NewFact] = []
+        self._asked = _Asked()
+        self._complaint = ""
         self._last_published: tuple[Any, ...] = ()
+        self._published_at = -STATUS_INTERVAL
+        self._status_is_old = False
         self._troubles: dict[str, tuple[int, float]] = {}  # job key -> failures in a row, not before
         for goal in list(self.goals.values()):
-            self._load_earlier(goal.spec)
-        self._seq = max((goal.last_seq for goal in self.goals.values()), default=0)
-
-    # -- facts ----------------------------------------------------------------------------------------
-
-    def record(self, facts: Iterable[NewFact], *, durable: bool = False) -> Sequence[Fact]:
-        """Write facts and let them take effect.
-
-        With a full disk, facts of finished work wait in memory and nothing new starts; a durable fact
-        guards an effect, so it raises LedgerFull and the effect does not happen.
-        """
-        new = list(facts)
-        if not new:
-            return []
-        if self._unwritten and not durable:
-            self._unwritten += new
-            return []
-        try:
-            recorded = self.services.ledger.append(new, self.services.now(), durable=durable)
-        except LedgerFull as error:
-            if durable:
-                raise
-            log.error("%s; %s", error.message, error.hint)
-            self._unwritten += new
-            return []
-        self._take_effect(recorded)
-        return recorded
-
-    def _take_effect(self, recorded: Sequence[Fact]) -> None:
-        for fact in recorded:
-            self._seq = fact.seq
-            goal = self.goals[fact.goal]
-            effect = apply(goal, fact)
-            where = f"{fact.goal}/{fact.task}#{fact.attempt}" if fact.task else fact.goal
-            log.info("%s %s%s", where, fact.kind, "" if effect else " (late, no effect)")
-            if fact.kind == Kind.OPERATION_ENDED:
-                answer = {key: value for key, value in fact.data.items() if key != "request"}
-                self.services.ledger.settle_request(fact.data["request"], answer, fact.at)
-        self._wake.set()
-
-    def _flush(self) -> bool:
-        """Write what waited for disk space; False while there is none."""
-        if self._unwritten:
-            waiting, self._unwritten = self._unwritten, []
-            self.record(waiting)
-        return not self._unwritten
+            self.book.load_earlier(goal.spec)
+            for task in goal.tasks.values():
+                if task.state in AT_WORK:
+                    services.pool.hold(task.worktree)
 
     # -- what requests may ask (requests.Desk) --------------------------------------------------------
 
     def has_goal(self, goal_id: str) -> bool:
-        return goal_id in self.goals or self.services.ledger.has_goal(goal_id)
+        return self.book.has_goal(goal_id)
 
     def goal(self, goal_id: str) -> GoalStatus:
-        """A goal, also one that ended long ago and is no longer in memory."""
-        if goal_id not in self.goals:
-            spec = self.services.ledger.goal(goal_id)
-            if spec is None:
-                raise MoError(f"no goal {goal_id}", "mo status lists the goals", Exit.NOT_FOUND)
-            self.goals[goal_id] = replay(spec, self.services.ledger.facts(goal_id))
-        return self.goals[goal_id]
+        return self.book.goal(goal_id)
 
     def adopt(self, spec: GoalSpec) -> None:
-        self._load_earlier(spec)
-        recorded = self.services.ledger.add_goal(spec, self.services.now())
-        self.goals[spec.id] = new_goal(spec)
-        self._take_effect(recorded)
+        self.book.load_earlier(spec)
+        self._asked.goals.append(spec)
+        self._asked.facts.append(NewFact(spec.id, Kind.GOAL_CREATED))
 
-    def _load_earlier(self, spec: GoalSpec) -> None:
-        """A goal that this one waits for has to be in the snapshot, however long ago it ended."""
-        if spec.depends_on and self.has_goal(spec.depends_on):
-            self.goal(spec.depends_on)
+    def record(self, facts: list[NewFact]) -> None:
+        """Takes effect together with the answer to the request."""
+        self._asked.facts += facts
 
     def check_settings(self) -> Config:
         """Read the configuration again; a broken one is refused and the last good one stays."""
@@ -159,17 +125,28 @@ class Engine:
                 answer = await self.chores.run(verb, payload)
             except MoError as error:
                 answer = requests.refusal(error)
-            self.services.ledger.settle_request(request, answer, self.services.now())
+            self.book.write([], durable=True, answers={request: answer})
 
         self._start(frozenset({f"chore {request}"}), "", chore())
 
     # -- the tick -------------------------------------------------------------------------------------
 
-    async def run(self, idle_seconds: Callable[[], float]) -> None:
-        """Tick until told to stop, or until nothing was to do for `idle_seconds`."""
+    async def run(
+        self, idle_seconds: Callable[[], float], is_ours: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Tick until told to stop, or until nothing was to do for `idle_seconds`.
+
+        MoError where the daemon can't go on: `is_ours` says whether this is still the daemon of the
+        repository.
+        """
         while not self.stopping:
             self._wake.clear()
+            if not is_ours():
+                message = f"{self.services.home.path} was removed or replaced: the daemon ends"
+                raise MoError(message, "the work is in git: branches mo/*, refs/mo/*", Exit.DAEMON)
             self.tick()
+            if self.book.broken:
+                raise self.book.broken
             if self.services.now() - self.active_at > idle_seconds() and self.is_idle():
                 log.info("nothing to do: ending")
                 return
@@ -182,6 +159,8 @@ class Engine:
         due = next_wake(self.goals, now)
         if due is not None:
             seconds = min(seconds, due - now)
+        if self._status_is_old:
+            seconds = min(seconds, self._published_at + STATUS_INTERVAL - time.monotonic())
         try:
             await asyncio.wait_for(self._wake.wait(), max(seconds, 0.001))
         except TimeoutError:
@@ -193,18 +172,19 @@ class Engine:
 
     def tick(self) -> None:
         """One look at everything."""
-        if self._flush():
-            self._try_requests()
+        answered = False
+        if self.book.is_writable():
+            answered = self._try_requests()
             for action in decide(self.goals, frozenset(self._jobs), self._limits(), self.services.now()):
                 if isinstance(action, Record):
-                    self.record(action.facts)
+                    self.book.record(action.facts)
                 elif isinstance(action, Stop):
                     self.stop_job(action.key)
                 elif not self.stopping and not self._is_held_back(action.keys):
                     self._start(action.keys, action.goal, self._perform(action))
         if self._jobs or not self.is_idle():
             self.active_at = self.services.now()
-        self._publish()
+        self._publish(at_once=answered)
 
     def is_idle(self) -> bool:
         """No job, and no goal that mo could go on with by itself."""
@@ -214,21 +194,27 @@ class Engine:
 
     def _limits(self) -> Limits:
         settings = self.services.settings.orchestrator
-        hold = reason_to_hold(
+        hold = self.book.why_not() or reason_to_hold(
             [self.services.home.top, self.services.state],
             min_free_gb=settings.min_free_disk_gb,
             max_load_per_cpu=settings.max_load_per_cpu,
         )
         return Limits(settings.max_parallel, hold)
 
-    def _try_requests(self) -> None:
+    def _try_requests(self) -> bool:
         try:
-            self._take_requests()
+            return self._take_requests()
+        except LedgerBroken:
+            raise
         except LedgerFull as error:
-            log.error("%s; requests wait in the inbox", error.message)
+            self._leftovers_taken = False
+            self.book.note_full(error)
+        except MoError as error:
+            self._complain(f"{error.message}; {error.hint}")
+        return False
 
-    def _take_requests(self) -> None:
-        """Inbox -> ledger -> answer.  Recorded before the file goes, carried out once."""
+    def _take_requests(self) -> bool:
+        """Inbox -> ledger -> answer.  Recorded before the file goes, carried out once.  Whether any came."""
         found, bad = self.services.home.requests()
         for name in bad:
             log.error("request %s cannot be read; it is in .mo/inbox/.bad", name)
@@ -237,19 +223,31 @@ class Engine:
             ledger.record_request(request.name, request.verb, request.payload, now)
             self.services.home.forget(request.name)
         if not found and self._leftovers_taken:
-            return
+            return False
         self._leftovers_taken = True
         for name, verb, payload in ledger.unsettled():
-            if self._is_under_way(name):
-                continue
-            answer = requests.handle(self, name, verb, payload)
-            if answer is not None:
-                ledger.settle_request(name, answer, now)
+            if not self._is_under_way(name):
+                self._carry_out(name, verb, payload)
+        return True
 
     _leftovers_taken = False  # requests that an earlier daemon recorded but did not answer
 
+    def _complain(self, message: str) -> None:
+        """Log what may stay true for long only once."""
+        if message != self._complaint:
+            log.error("%s", message)
+        self._complaint = message
+
     def _is_under_way(self, name: str) -> bool:
         return f"chore {name}" in self._jobs or any(name in goal.operations for goal in self.goals.values())
+
+    def _carry_out(self, name: str, verb: str, payload: Mapping[str, Any]) -> None:
+        """What a request leads to is recorded together with its answer, so it happens once."""
+        self._asked = asked = _Asked()
+        answer = requests.handle(self, name, verb, payload)
+        answers = {} if answer is None else {name: answer}
+        if answers or asked.facts:
+            self.book.write(asked.facts, durable=True, goals=asked.goals, answers=answers)
 
     # -- jobs -----------------------------------------------------------------------------------------
 
@@ -276,12 +274,15 @@ class Engine:
     async def _operate(self, goal: GoalStatus, request: str) -> None:
         await self.operator.operate(goal, goal.operations[request])
 
-    def _give_up_operations(self, goal_id: str) -> None:
+    def _give_up(self, job: str, goal: str) -> None:
         """After a bug, whoever waits for an answer gets one."""
-        error = MoError("an error inside mo; see .mo/log/daemon.log")
-        for operation in self.goals[goal_id].pending_operations():
-            data = {"request": operation.request, **requests.refusal(error)}
-            self.record([NewFact(goal_id, Kind.OPERATION_ENDED, data)])
+        answer = requests.refusal(MoError("an error inside mo; see .mo/log/daemon.log"))
+        with suppress(LedgerFull, LedgerBroken):
+            if job.startswith("chore "):
+                self.book.write([], durable=True, answers={job.removeprefix("chore "): answer})
+            for operation in self.goals[goal].pending_operations() if goal else ():
+                data = {"request": operation.request, **answer}
+                self.book.record([NewFact(goal, Kind.OPERATION_ENDED, data)])
 
     def _start(self, keys: frozenset[str], goal: str, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(keys, goal, job))
@@ -297,15 +298,18 @@ class Engine:
             trouble = False
         except asyncio.CancelledError:
             log.info("stopped: %s", name)
+        except LedgerBroken as error:
+            self.book.broken = error
         except LedgerFull as error:
-            log.error("%s: %s", name, error.message)
+            trouble = False  # it is tried again as soon as there is room
+            self._leftovers_taken = self._leftovers_taken and bool(goal)
+            self.book.note_full(error)
         except MoError as error:
             log.warning("%s: %s (%s)", name, error.message, error.hint)
             self._halt(goal, f"{error.message}; {error.hint}" if error.hint else error.message)
         except Exception:
             log.exception("bug in job %s", name)
-            if goal:
-                self._give_up_operations(goal)
+            self._give_up(name, goal)
             self._halt(goal, f"an error inside mo ({name}); see .mo/log/daemon.log")
         finally:
             for key in keys:
@@ -326,28 +330,34 @@ class Engine:
         return any(self._troubles.get(key, (0, 0.0))[1] > now for key in keys)
 
     def _halt(self, goal: str, reason: str) -> None:
-        if goal:
-            self.record([NewFact(goal, Kind.SETUP_FAILED, {"reason": reason})])
+        with suppress(LedgerBroken):  # ends the daemon by itself
+            if goal:
+                self.book.record([NewFact(goal, Kind.SETUP_FAILED, {"reason": reason})])
 
     # -- status ---------------------------------------------------------------------------------------
 
-    def _publish(self) -> None:
-        """Replace status.json where something changed."""
-        state = (self._seq, frozenset(self._jobs), bool(self._unwritten), len(self.goals))
-        if state == self._last_published:
-            return
+    def _publish(self, *, at_once: bool) -> None:
+        """Replace status.json where something changed; soon after another time only if `at_once`."""
         limits = self._limits()
+        state = (self.book.seq, frozenset(self._jobs), limits, len(self.goals))
+        if state == self._last_published and self.services.home.status_file.exists():
+            self._status_is_old = False
+            return
+        self._status_is_old = time.monotonic() - self._published_at < STATUS_INTERVAL and not at_once
+        if self._status_is_old:
+            return
         document = views.status_document(
             list(self.goals.values()),
-            seq=self._seq,
+            seq=self.book.seq,
             daemon=self._about,
             limits={"parallel": limits.parallel, "hold": limits.hold},
         )
         try:
             self.services.home.write_status(document)
             self._last_published = state
+            self._published_at = time.monotonic()
         except MoError as error:
-            log.error("%s", error.message)
+            self._complain(error.message)
 
     # -- ending ---------------------------------------------------------------------------------------
 
@@ -357,11 +367,16 @@ class Engine:
         self._wake.set()
 
     async def end_jobs(self, seconds: float) -> None:
-        """End running work within `seconds`; its work is kept and recorded."""
-        jobs = set(self._jobs.values())
-        for job in jobs:
-            job.cancel()
-        if jobs:
-            await asyncio.wait(jobs, timeout=seconds)
-        self._flush()
-        self._publish()
+        """End running work within `seconds`; its work is kept and recorded.
+
+        What is still at it then (a long teardown) is told once more, and gets a few seconds.
+        """
+        for patience in (seconds, LAST_SECONDS):
+            jobs = set(self._jobs.values())
+            for job in jobs:
+                job.cancel()
+            if jobs:
+                await asyncio.wait(jobs, timeout=patience)
+        process.end_orphans()
+        self.book.finish()
+        self._publish(at_once=True)

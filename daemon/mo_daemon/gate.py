@@ -45,7 +45,7 @@ class GateCommand:
 
     `timeout` is in seconds and holds for each command.  `setup` runs before every gate run (what needs
     to run only once is workspace.setup).  `junit` is a glob of report files that the command writes.
-    `keep` are clean patterns that survive between runs.
+    `keep` are clean patterns that survive between runs.  `log_bytes` of the output are kept, and its end.
     """
 
     command: Command
@@ -53,6 +53,7 @@ class GateCommand:
     setup: tuple[Command, ...] = ()
     junit: str = ""
     keep: tuple[str, ...] = ()
+    log_bytes: int = process.LOG_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +321,7 @@ class _Job:
         self, argv: tuple[str, ...], shown: Command, extra: Mapping[str, str], lines: _Lines | None
     ) -> tuple[int, bool]:
         """Run one program to its end: (exit code, timed out).  One that can't start ends as in a shell."""
-        sink = process.Sink(self._log, on_bytes=lines.feed if lines else None)
+        sink = process.Sink(self._log, self._command.log_bytes, lines.feed if lines else None)
         sink.feed(f"$ {_shown(shown)}\n".encode("utf-8", "surrogateescape"))
         try:
             child = process.start(

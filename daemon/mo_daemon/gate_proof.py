@@ -11,13 +11,13 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from mo_daemon.detection import detect
 from mo_daemon.gate import GREEN, NONE, RED, UNKNOWN, GateCommand, GateRun, GateSlot, Provision, Started
+from mo_daemon.gate_remedy import leaks, remedy, unknown_remedy
 from mo_daemon.runners import package_scripts
 from mo_daemon.threads import in_thread
 from mo_git.git.binary import Git
@@ -58,7 +58,7 @@ async def prove(
         baseline = await run(log=log_dir / "base-again.log", baseline=None)
     if baseline.result == UNKNOWN:
         reason = f"the gate gives no result on the base: {baseline.reason}"
-        return Proof(False, baseline, reason, _unknown_hint(slot.path, baseline))
+        return Proof(False, baseline, reason, unknown_remedy(slot.path, command.command, baseline))
     if command.command == NONE:
         return Proof(True, baseline, baseline.reason)
     if baseline.result == RED and not (baseline.tests and baseline.tests.failing()):
@@ -71,13 +71,13 @@ async def prove(
     if not _same(baseline, spoilt):
         return Proof(True, baseline, note)
     traced = await _trace(slot, run, log_dir, env, spoil)
-    leaked = await in_thread(_leaks, slot.path, main_top, traced)
+    leaked = await in_thread(leaks, slot.path, main_top, set(_tracked(slot.path)), traced)
     reason = "the gate passes although the code is unreadable"
     if baseline.result == RED:
         reason = "the gate's tests do the same although the code is unreadable"
     if leaked:
         reason += f"; it really used {leaked[0]}"
-    return Proof(False, baseline, reason, _hint(slot.path, command.command, leaked), leaked)
+    return Proof(False, baseline, reason, remedy(slot.path, main_top, command.command, leaked), leaked)
 
 
 def _same(baseline: GateRun, spoilt: GateRun) -> bool:
@@ -218,72 +218,3 @@ async def _trace(
         return frozenset(line for file in out.glob("*.txt") for line in file.read_text().splitlines())
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _leaks(top: Path, main_top: Path, modules: Iterable[str]) -> tuple[str, ...]:
-    """Places outside the commit's files that hold the project's code and were used, the surest first."""
-    tracked = set(_tracked(top))
-    top, main = top.resolve(), main_top.resolve()
-    inside, copies = [], []
-    for name in sorted(modules):
-        path = Path(name)
-        if path.is_relative_to(main) and str(path.relative_to(main)) in tracked:
-            inside.append(name)
-        elif not (path.is_relative_to(top) and str(path.relative_to(top)) in tracked) and _copied(
-            path, tracked
-        ):
-            copies.append(name)
-    return tuple((inside + _links(top, main) + copies)[:_SHOWN_LEAKS])
-
-
-def _copied(path: Path, tracked: set[str]) -> bool:
-    """Whether an installed module has the place in its package that a tracked file has in the project."""
-    for marker in ("site-packages", "dist-packages"):
-        if marker in path.parts:
-            inner = "/".join(path.parts[path.parts.index(marker) + 1 :])
-            return inner in tracked or f"src/{inner}" in tracked or f"lib/{inner}" in tracked
-    return False
-
-
-def _links(top: Path, main: Path) -> list[str]:
-    """Entries of node_modules that lead to code of the main checkout."""
-    modules = top / "node_modules"
-    if not modules.is_dir():
-        return []
-    found = []
-    for entry in sorted(modules.iterdir()):
-        for one in sorted(entry.iterdir()) if entry.name.startswith("@") and entry.is_dir() else [entry]:
-            real = one.resolve()
-            if real.is_relative_to(main) and "node_modules" not in real.relative_to(main).parts:
-                found.append(str(real))
-    return found
-
-
-# -- what to do about it ------------------------------------------------------------------------------
-
-_PIP = """mo config set workspace.setup '["python3 -m venv .venv", ".venv/bin/pip install -e ."]'"""
-
-
-def _hint(top: Path, command: Command, leaked: Sequence[str]) -> str:
-    if leaked and not leaked[0].endswith(".py") and (top / "package.json").is_file():
-        return """install in each worktree: mo config set workspace.setup '["npm ci"]'"""
-    if leaked:
-        return f"give each worktree an environment of its own: {_PIP}"
-    return _set_command(top, command)
-
-
-def _set_command(top: Path, command: Command) -> str:
-    """Name the command that would test the project, if it is another than the configured one."""
-    for found in detect(top):
-        if found.command != command:
-            set_it = f"mo config set gate.command {shlex.quote(found.command)}"
-            return f"set gate.command to what runs your tests: {set_it}"
-    return "set gate.command to what runs your tests, and let the tests use the project's code"
-
-
-def _unknown_hint(top: Path, run: GateRun) -> str:
-    for found in detect(top):
-        if found.setup and run.exit_code in (126, 127):
-            lines = ", ".join(f'"{line}"' for line in found.setup)
-            return f"mo config set workspace.setup {shlex.quote(f'[{lines}]')}; the log is {run.log}"
-    return f"correct gate.command, gate.timeout or workspace.setup; the log is {run.log}"

@@ -8,14 +8,24 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, gate_memory
+from mo_daemon import environment, gate_environment, gate_memory
 from mo_daemon.fingerprint import Fingerprints
-from mo_daemon.gate import NONE, GateCommand, GateRun, GateSlot, Provision, Started, cache_key
+from mo_daemon.gate import (
+    NONE,
+    RED,
+    UNKNOWN,
+    GateCommand,
+    GateRun,
+    GateSlot,
+    Provision,
+    Started,
+    cache_key,
+)
 from mo_daemon.gate_proof import Proof, prove
+from mo_daemon.gate_remedy import unknown_remedy
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import detect
 from mo_daemon.services import Services
@@ -23,7 +33,7 @@ from mo_daemon.testids import Tests
 from mo_git import process
 from mo_git.errors import Exit, MoError
 from mo_git.lifecycle import GoalStatus
-from mo_git.model import Command
+from mo_git.model import Command, Kind, NewFact
 
 
 class Gatekeeper:
@@ -33,20 +43,26 @@ class Gatekeeper:
         self._services = services
         self._free: list[GateSlot] = []
         self._made = 0
-        self._commands: dict[tuple[str, str], GateCommand] = {}
+        self._detected: dict[str, str] = {}  # base commit -> command
         self._tools: dict[tuple[Command, tuple[str, ...]], Fingerprints] = {}
 
     # -- what to run ----------------------------------------------------------------------------------
 
     async def command(self, goal: GoalStatus) -> GateCommand:
         """The goal's gate: `--gate`, else `gate.command`, else what the base looks like."""
-        gate = self._services.settings.gate
+        settings = self._services.settings
+        gate = settings.gate
         text: str = goal.spec.gate or gate.command
-        known = (text, "" if text else goal.base or goal.spec.base)
-        if known not in self._commands:
-            found = text or await self._detect(goal)
-            self._commands[known] = GateCommand(found, gate.timeout, junit=gate.junit, keep=tuple(gate.keep))
-        return replace(self._commands[known], timeout=gate.timeout, junit=gate.junit, keep=tuple(gate.keep))
+        base = goal.base or goal.spec.base
+        if not text and base not in self._detected:
+            self._detected[base] = await self._detect(goal)
+        return GateCommand(
+            text or self._detected[base],
+            gate.timeout,
+            junit=gate.junit,
+            keep=gate.keep,
+            log_bytes=int(settings.limits.log_mb * 2**20),
+        )
 
     async def _detect(self, goal: GoalStatus) -> str:
         async with self._slot() as slot:
@@ -98,19 +114,33 @@ class Gatekeeper:
 
         async def provide(worktree: Path) -> Prepared:
             with self._services.program(f"set-up of the gate of {goal.id}") as token:
-                return await self._services.provisioner.prepare(worktree, env=env, token=token, log=log)
+                prepared = await self._services.provisioner.prepare(worktree, env=env, token=token, log=log)
+            if not prepared.ok:  # the environment's fault: says nothing about what is gated
+                raise MoError(
+                    f"set-up failed: {prepared.reason}",
+                    f"correct what it says, or workspace.setup; the log is {log}",
+                    Exit.PERSON,
+                )
+            return prepared
 
         return provide
 
     def _started(self, token: str) -> Started:
-        return lambda identity: self._services.ledger.program_started(token, identity)
+        return lambda identity: self._services.program_started(token, identity)
 
     # -- verdicts -------------------------------------------------------------------------------------
 
     async def baseline(self, goal: GoalStatus, commit: str) -> Tests | None:
-        """Outcomes per test of a good commit; run again where they are no longer remembered."""
-        run = await self.judge(goal, commit, None)
-        return run.tests
+        """Outcomes per test of a good commit; run again where they are no longer remembered.
+
+        Where the settings or the environment changed since the gate was proved, it is proved again first:
+        no candidate meets a gate that might notice nothing.
+        """
+        command = await self.command(goal)
+        proved = goal.proof is not None and goal.proof["command"] == command.command
+        if not (proved and await self._holds(goal, command)):
+            self._services.record([NewFact(goal.id, Kind.GATE_PROVED, await self.prove(goal))])
+        return (await self.judge(goal, commit, None)).tests
 
     async def judge(self, goal: GoalStatus, commit: str, baseline: Tests | None) -> GateRun:
         """The verdict on a commit's exact tree, from memory or by running the gate."""
@@ -119,13 +149,13 @@ class Gatekeeper:
         tree = await services.git(services.repo.tree_of, commit)
         if command.command == NONE:
             return gate_memory.no_gate(commit, tree)
-        key = self._key(goal, command, tree)
+        key = await services.git(self._key, goal, command, tree)
         remembered = services.ledger.gate_run(key)
         if remembered is not None:
             return gate_memory.load(remembered, commit, baseline)
         async with self._slot() as slot:
             run = await self._run(goal, slot, command, commit, baseline)
-        if run.result != "unknown":
+        if run.result != UNKNOWN:
             services.ledger.remember_gate(key, gate_memory.dump(run), services.now())
         return run
 
@@ -135,9 +165,7 @@ class Gatekeeper:
         async with self._slot() as slot:
             await slot.prepare(commit, services.settings.gate.keep)
             env = self._environment(goal, slot)
-            prepared = await self._provide(goal, env)(slot.path)
-            if prepared and not prepared.ok:
-                raise MoError(f"set-up failed: {prepared.reason}", f"see {prepared.log}", Exit.GATE)
+            await self._provide(goal, env)(slot.path)
             return await services.run(
                 argv,
                 cwd=slot.path,
@@ -165,17 +193,33 @@ class Gatekeeper:
             )
 
     def _key(self, goal: GoalStatus, command: GateCommand, tree: str) -> str:
-        """What a verdict belongs to: tree, command, set-up, tool versions and the environment passed on."""
+        """What a verdict belongs to: tree, command, set-up, tools and the environment passed on.
+
+        Reads the file system: for pool threads only.
+        """
         services, env = self._services, self._services.environment(goal)
         workspace = services.settings.workspace
         tools = self._tools.setdefault(
             (command.command, workspace.setup), Fingerprints((command.command, *workspace.setup))
         )
         passed = {name: env.get(name) for name in workspace.env_pass}
-        fingerprint = json.dumps([workspace.setup, passed, tools.tools(env)])
+        around = gate_environment.state(command.command, env, services.home.top)
+        fingerprint = json.dumps([workspace.setup, passed, tools.tools(env), around])
         return cache_key(tree, command, env, fingerprint)
 
     # -- the proof ------------------------------------------------------------------------------------
+
+    async def _holds(self, goal: GoalStatus, command: GateCommand) -> bool:
+        """Whether nothing has to be proved, or this environment's proof is known."""
+        services = self._services
+        if command.command == NONE or services.settings.gate.proof == "off":
+            return True
+        return services.ledger.gate_run(await self._proof_key(goal, command)) is not None
+
+    async def _proof_key(self, goal: GoalStatus, command: GateCommand) -> str:
+        """A proof outlives its commit, but not a project that is laid out in another way."""
+        layout = await self._services.git(gate_environment.layout, self._services.home.common_dir, goal.base)
+        return "proof " + await self._services.git(self._key, goal, command, layout)
 
     async def prove(self, goal: GoalStatus) -> dict[str, Any]:
         """Baseline on the base, and proof that the gate really tests the tree it is given.
@@ -194,28 +238,36 @@ class Gatekeeper:
                 "weak": True,
                 "reason": "no gate (none)",
             }
-        environment_key = "proof " + self._key(goal, command, "")
-        if services.settings.gate.proof == "off" or services.ledger.gate_run(environment_key):
-            baseline = await self.judge(goal, goal.base, None)
-            if baseline.result == "unknown":
-                raise MoError(
-                    f"gate unknown on the base: {baseline.reason}", f"see {baseline.log}", Exit.GATE
-                )
+        if await self._holds(goal, command):
+            baseline = await self._known_baseline(goal, command)
         else:
             baseline = (await self._first_proof(goal, command)).baseline
-            services.ledger.remember_gate(environment_key, {"command": str(command.command)}, services.now())
-            key = self._key(goal, command, baseline.tree)
+            proof_key = await self._proof_key(goal, command)
+            services.ledger.remember_gate(proof_key, {"command": str(command.command)}, services.now())
+            key = await services.git(self._key, goal, command, baseline.tree)
             services.ledger.remember_gate(key, gate_memory.dump(baseline), services.now())
-        failing = list(baseline.tests.failing()) if baseline.tests else []
+        red = baseline.result == RED
         return {
             "command": command.command,
             "commit": goal.base,
-            "failing": failing,
+            "failing": list(baseline.tests.failing()) if baseline.tests else [],
             "weak": baseline.weak,
-            "reason": baseline.reason,
-            "red": baseline.result == "red",
+            "reason": f"the gate fails on the base already: {baseline.reason}" if red else baseline.reason,
+            "red": red,
             "tests": len(baseline.tests.outcomes) if baseline.tests else 0,
         }
+
+    async def _known_baseline(self, goal: GoalStatus, command: GateCommand) -> GateRun:
+        """The verdict on the base, asked for twice where there is none."""
+        run = await self.judge(goal, goal.base, None)
+        if run.result == UNKNOWN:
+            run = await self.judge(goal, goal.base, None)
+        if run.result == UNKNOWN:
+            async with self._slot() as slot:
+                await slot.prepare(goal.base)
+                hint = unknown_remedy(slot.path, command.command, run)
+            raise MoError(f"gate gives no result on the base: {run.reason}", hint, Exit.GATE)
+        return run
 
     async def _first_proof(self, goal: GoalStatus, command: GateCommand) -> Proof:
         services = self._services
@@ -234,5 +286,5 @@ class Gatekeeper:
                     started=self._started(token),
                 )
         if not proof.ok:
-            raise MoError(proof.reason, proof.hint, Exit.GATE)
+            raise MoError(f"gate not proved: {proof.reason}", proof.hint, Exit.GATE)
         return proof

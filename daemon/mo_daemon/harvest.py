@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mo_daemon import scope
 from mo_git.errors import MoError
-from mo_git.git import provenance, refs
+from mo_git.git import provenance, refs, worktrees
 from mo_git.git.repo import Repo
 from mo_git.git.snapshot import NestedRepositories, Snapshot, problems, snapshot
 from mo_git.model import FailureClass, TaskSpec
@@ -32,12 +35,30 @@ _CLASS_OF_PROBLEM = {
 
 
 def look(repo: Repo, worktree: Path, base: str) -> Snapshot:
-    """The tree of the worktree; a repository that the agent made inside it is a breach."""
+    """The tree of the worktree; a repository that the agent made inside it, or in its place, is a breach."""
+    _mend(repo, worktree)
     submodules = [path for path, _ in repo.special(base).submodules]
     try:
         return snapshot(repo, worktree, base, known_submodules=submodules)
     except NestedRepositories as nested:
         raise AttemptFailed(FailureClass.ISOLATION_BREACH, nested.message) from None
+
+
+def _mend(repo: Repo, worktree: Path) -> None:
+    """Put a changed `.git` back, so that the work can be kept and the slot used again; raises the breach."""
+    try:
+        worktrees.admin_of(repo, worktree)
+    except MoError as error:
+        found = {path: name for name, path in worktrees.listing(repo).items()}
+        name = found.get(Path(os.path.realpath(worktree)))
+        if name is None or not worktree.is_dir():
+            raise AttemptFailed(FailureClass.ISOLATION_BREACH, error.message) from None
+        pointer = worktree / ".git"
+        if os.path.lexists(pointer):
+            pointer.rename(Path(tempfile.mkdtemp(prefix="replaced.git-", dir=worktree)) / "entry")
+        pointer.write_text(f"gitdir: {repo.common_dir / 'worktrees' / name}\n")
+        reason = "the .git of its worktree was removed or replaced (it has been put back)"
+        raise AttemptFailed(FailureClass.ISOLATION_BREACH, reason) from None
 
 
 def refuse(repo: Repo, base: str, found: Snapshot, spec: TaskSpec, max_file_bytes: int) -> list[str]:
@@ -63,6 +84,8 @@ def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, wh
     """
     if not worktree.is_dir() or not repo.exists(base):
         return ""
+    with suppress(AttemptFailed):
+        _mend(repo, worktree)
     try:
         found = look(repo, worktree, base)
     except (AttemptFailed, MoError):

@@ -30,7 +30,7 @@ from mo_daemon.provision import Provisioner
 from mo_daemon.services import Services
 from mo_daemon.watch import Watch
 from mo_daemon.worktrees import Pool
-from mo_git import __version__, config, process, trust
+from mo_git import __version__, config, config_layers, process, trust
 from mo_git.errors import MoError
 from mo_git.git.binary import check_supported
 from mo_git.git.layout import discover
@@ -45,6 +45,7 @@ log = logging.getLogger("mo")
 END_SECONDS = 10.0  # how long running attempts may take to end after SIGTERM
 LOG_BYTES = 10 * 1024 * 1024
 DAY = 86400.0
+GIT_THREADS = 2 * max(2, min(os.cpu_count() or 2, 8)) + 2  # half of them at most for starting tasks
 
 
 def main() -> int:
@@ -78,7 +79,7 @@ def _serve(top: Path) -> int:
     )
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     process.become_subreaper()
-    with ThreadPoolExecutor(4, "git") as threads:
+    with ThreadPoolExecutor(GIT_THREADS, "git") as threads:
         asyncio.run(_run(home, environ, settings, threads))
     return 0
 
@@ -124,6 +125,7 @@ async def _run(
         "isolation": "guard",
         "executor": "local",
         "started_at": time.time(),
+        "settings": config_layers.fingerprint(environ),
     }
 
     def reload() -> None:
@@ -183,6 +185,7 @@ def make_services(
         jitter=random.random,
         threads=threads,
         gate_turns=asyncio.Semaphore(settings.gate.parallel),
+        start_turns=asyncio.Semaphore(GIT_THREADS // 2),
         provisioner=make_provisioner(home, state, settings),
     )
 

@@ -277,9 +277,10 @@ def _in_the_way(target: str, holder: Path, result: FastForward) -> MoError:
                 "add or move them away, then mo land again; nothing was changed",
             )
         case Refusal.OPERATION:
+            ways = "reset" if result.detail == "bisect" else "--continue or --abort"
             return MoError(
                 f"{target} cannot move: a {result.detail} is in progress in {holder}",
-                f"finish it (git {result.detail} --continue or --abort), then mo land again",
+                f"finish it (git {result.detail} {ways}), then mo land again",
             )
         case _:
             return MoError(f"{target} cannot move in {holder}: {result.detail}", "see what git says above")

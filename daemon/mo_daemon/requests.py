@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from mo_daemon.agents import agent_for
-from mo_daemon.decide import attempt_key
+from mo_daemon.decide import attempt_key, landing_key
 from mo_git import dag
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
@@ -26,7 +26,7 @@ class Desk(Protocol):
     def goal(self, goal_id: str) -> GoalStatus: ...
     def has_goal(self, goal_id: str) -> bool: ...
     def adopt(self, spec: GoalSpec) -> None: ...
-    def record(self, facts: list[NewFact], *, durable: bool = False) -> object: ...
+    def record(self, facts: list[NewFact]) -> None: ...
     def stop_job(self, key: str) -> None: ...
     def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None: ...
     def check_settings(self) -> Config: ...
@@ -45,7 +45,7 @@ def handle(desk: Desk, name: str, verb: str, payload: Mapping[str, Any]) -> Answ
         return handler(desk, name, payload)
     except MoError as error:
         return refusal(error)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         return refusal(MoError(f"request {verb} is malformed: {error!r}", "", Exit.USAGE))
 
 
@@ -139,12 +139,15 @@ def _skip(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     task = _task(goal, payload["task"])
     if task.satisfied:
         raise MoError(f"{goal.id}/{task.spec.id} is {task.state}: there is nothing to skip")
+    if goal.intent is not None and task.spec.id in goal.intent["tasks"]:
+        raise MoError(f"{goal.id}/{task.spec.id} is landing right now", f"mo status {goal.id}")
+    queued = task.state in (TaskState.CANDIDATE, TaskState.GATING)
     facts = [
         NewFact(goal.id, Kind.SKIPPED, {"reason": "skipped by a person", "satisfies": True}, task.spec.id)
     ]
     facts += _unskip(goal, [task.spec.id])
     desk.record(facts + _reopen(goal, "a task was skipped"))
-    desk.stop_job(attempt_key(goal.id, task.spec.id))
+    desk.stop_job(landing_key(goal.id) if queued else attempt_key(goal.id, task.spec.id))
     return _ok(f"{goal.id}/{task.spec.id} counts as done for its dependents")
 
 
@@ -155,6 +158,7 @@ def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     if not again and goal.state is not GoalState.HALTED:
         what = f"{goal.id}/{payload['task']} is {chosen[0].state}" if payload.get("task") else f"in {goal.id}"
         raise MoError(f"nothing to retry: {what}", f"mo status {goal.id}")
+    desk.check_settings()
     ids = [task.spec.id for task in again]
     hint = {"hint": payload.get("hint", "")}
     facts = [NewFact(goal.id, Kind.RETRIED, hint, task_id) for task_id in ids]
@@ -168,9 +172,11 @@ def _can_retry(task: TaskStatus) -> bool:
 
 
 def _unskip(goal: GoalStatus, task_ids: list[str]) -> list[NewFact]:
-    """Dependents that were skipped because of these tasks are pending again."""
+    """What was skipped because of these tasks is pending again: dependents; with fail_fast, all the rest."""
     dependents = dag.dependents(goal.spec.plan.tasks)
     wanted = {name for task_id in task_ids for name in dependents[task_id]}
+    if goal.spec.plan.error_policy == "fail_fast":
+        wanted = set(goal.tasks)
     return [
         NewFact(goal.id, Kind.RETRIED, {}, task.spec.id)
         for task in goal.tasks.values()
@@ -189,9 +195,10 @@ def _operation(verb: str) -> Handler:
             raise MoError(f"{goal.id} has not started: it is {goal.state}", f"mo status {goal.id}")
         if verb == "sync" and has_ended(goal) and not goal.spec.target:
             raise MoError(f"{goal.id} has no target branch", "", Exit.USAGE)
+        desk.check_settings()
         arguments = {key: payload[key] for key in ("onto", "task", "to", "with_dependents") if key in payload}
         data = {"request": name, "operation": verb, "arguments": arguments}
-        desk.record([NewFact(goal.id, Kind.OPERATION_REQUESTED, data)], durable=True)
+        desk.record([NewFact(goal.id, Kind.OPERATION_REQUESTED, data)])
         return None
 
     return handler

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ from mo_git.config import Config
 from mo_git.git.merge import Merger
 from mo_git.git.repo import Repo
 from mo_git.home import Home
-from mo_git.ledger.writer import Ledger
+from mo_git.ledger.writer import Ledger, LedgerFull
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import Fact, NewFact
 
@@ -49,11 +49,32 @@ class Services:
     jitter: Callable[[], float]
     threads: Executor
     gate_turns: asyncio.Semaphore
+    start_turns: asyncio.Semaphore  # worktrees that are made ready at once
     provisioner: Provisioner
+    _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
 
     async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking git work in a pool thread."""
         return await run_in(self.threads, function, *args, **kwargs)
+
+    @asynccontextmanager
+    async def starting(self) -> AsyncIterator[Callable[[], None]]:
+        """A turn to make a worktree ready, given back by calling what is yielded, or at the end.
+
+        A hundred starts at once would keep every landing waiting, and would make a hundred worktrees where
+        short tasks can follow each other in a few.
+        """
+        await self.start_turns.acquire()
+        held = [self.start_turns]
+
+        def ready() -> None:
+            while held:
+                held.pop().release()
+
+        try:
+            yield ready
+        finally:
+            ready()
 
     def environment(self, goal: GoalStatus) -> dict[str, str]:
         """The base environment of a goal's programs: the daemon's, with the PATH of `mo do`'s caller."""
@@ -73,19 +94,34 @@ class Services:
         """Run a program to its end, known to the ledger from before it starts until nothing of it lives."""
         with self.program(purpose) as token:
             sink = process.Sink(log, int(self.settings.limits.log_mb * 1024 * 1024))
-            child = process.start(argv, cwd=cwd, env=env, token=token, stdout=sink)
-            self.ledger.program_started(token, child.identity)
+            try:
+                child = process.start(argv, cwd=cwd, env=env, token=token, stdout=sink)
+            except OSError:
+                await sink.drained(0.1)
+                raise
+            self.program_started(token, child.identity)
             return await child.wait(timeout)
 
     @contextmanager
     def program(self, purpose: str) -> Iterator[str]:
-        """A token that the ledger knows while something runs under it: a later daemon ends what is left."""
+        """A token that the ledger knows while something runs under it: a later daemon ends what is left.
+
+        With a full disk nothing is started (LedgerFull); what runs already goes on, and so does its job.
+        """
         token = self.token()
         self.ledger.program_starting(token, purpose, self.now())
         try:
             yield token
         finally:
-            self.ledger.program_ended([token])
+            self._ended.append(token)
+            with suppress(LedgerFull):
+                self.ledger.program_ended(self._ended)
+                self._ended.clear()
+
+    def program_started(self, token: str, identity: process.Identity) -> None:
+        """Note which process it is; the token alone is enough to find it again."""
+        with suppress(LedgerFull):
+            self.ledger.program_started(token, identity)
 
 
 def tail(log: Path, limit: int = 4000) -> str:

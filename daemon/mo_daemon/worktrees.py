@@ -57,6 +57,19 @@ class Pool:
         kept = (self._slot(number) for number in sorted(self._held))
         return next((slot for slot in kept if _branch_of(slot.path) == branch), None)
 
+    def hold(self, path: str) -> None:
+        """Keep a slot whatever its HEAD says: an attempt that nobody runs any more left its work there."""
+        self._held |= {slot.number for slot in self._existing() if str(slot.path) == path}
+
+    def held_at(self, path: str) -> Slot | None:
+        """The kept slot with this directory."""
+        held = (self._slot(number) for number in self._held)
+        return next((slot for slot in held if str(slot.path) == path), None)
+
+    def is_kept(self, slot: Slot) -> bool:
+        """Whether the slot is on a branch, so that what it holds may still be wanted."""
+        return bool(_branch_of(slot.path))
+
     def take(self, branch: str) -> Slot:
         """The slot that was left on the branch, else the lowest free number: recycled slots first.
 

@@ -16,6 +16,7 @@ import click
 from mo_git import __version__
 from mo_git.cli import Context
 from mo_git.cli.context import emit_json
+from mo_git.config_layers import fingerprint
 from mo_git.errors import Exit, MoError
 from mo_git.home import Home
 from mo_git.ledger.looking import open_reader
@@ -43,6 +44,7 @@ class DaemonInfo:
     identity: Identity
     version: str
     started_at: float  # seconds since the epoch; 0 where it did not say
+    settings: str = ""  # fingerprint of the settings in its environment
 
 
 class DaemonGone(MoError):
@@ -62,7 +64,12 @@ def find_daemon(home: Home) -> DaemonInfo | None:
     document = home.read_daemon() or {}
     try:
         identity = Identity(int(document["pid"]), str(document["start"]), str(document["boot"]))
-        info = DaemonInfo(identity, str(document["version"]), float(document.get("started_at") or 0))
+        info = DaemonInfo(
+            identity,
+            str(document["version"]),
+            float(document.get("started_at") or 0),
+            str(document.get("settings", "")),
+        )
     except (KeyError, TypeError, ValueError):
         return None
     return info if is_alive(identity) else None
@@ -75,20 +82,24 @@ def unfinished_goals(home: Home) -> list[str]:
 
 
 def ensure_daemon(home: Home) -> DaemonInfo:
-    """The repository's daemon, started if there is none; an idle one of another version is replaced.
+    """The repository's daemon, started if there is none.
 
-    A busy one of another version is kept, with a warning.  MoError (daemon, or the code that the daemon
-    gave) where it cannot start.
+    An idle one of another version, or with other settings in its environment, is replaced; a busy one is
+    kept, with a warning.  MoError (daemon, or the code that the daemon gave) where it cannot start.
     """
     running = find_daemon(home)
     if running is None:
         return _start(home)
-    if running.version == __version__:
+    other = ""
+    if running.version != __version__:
+        other = f"the daemon is mo {running.version}, this is mo {__version__}"
+    elif running.settings != fingerprint(os.environ):
+        other = "the daemon was started with other MO_* settings in its environment"
+    if not other:
         return running
     if unfinished_goals(home):
         click.echo(
-            f"warning: the daemon is mo {running.version}, this is mo {__version__}; it is busy and is kept "
-            "(mo daemon stop, then mo daemon start changes it)",
+            f"warning: {other}; it is busy and is kept (mo daemon stop, then mo daemon start changes it)",
             err=True,
         )
         return running

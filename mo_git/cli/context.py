@@ -30,8 +30,12 @@ def open_reader(home: Home) -> Reader:
     """The ledger, read-only; MoError (not_found) before the first goal, (config) where it is no ledger."""
     reader = looking.open_reader(home.database)
     if reader is None:
-        raise MoError("no goals yet", "mo do @plan.toml starts one; mo demo shows how", Exit.NOT_FOUND)
+        raise no_goals()
     return reader
+
+
+def no_goals() -> MoError:
+    return MoError("no goals yet", "mo do @plan.toml starts one; mo demo shows how", Exit.NOT_FOUND)
 
 
 def emit_json(document: Mapping[str, Any]) -> None:

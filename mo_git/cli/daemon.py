@@ -10,7 +10,7 @@ import click
 from mo_git.cli import Context
 from mo_git.cli.client import daemon_argv, ensure_daemon, find_daemon, stop_daemon, unfinished_goals
 from mo_git.cli.context import emit_json, json_option
-from mo_git.cli.goals import find_repository
+from mo_git.cli.goals import check_settings, find_repository
 from mo_git.errors import Exit, MoError
 from mo_git.home import Home
 from mo_git.process import without_git_variables
@@ -32,8 +32,10 @@ def command() -> None:
 def start(obj: Context) -> None:
     """Start the daemon; harmless where it runs already."""
     _, home = find_repository(obj.cwd)
-    home.create()
     before = find_daemon(home)
+    if before is None:
+        check_settings(home)
+    home.create()
     info = ensure_daemon(home)
     word = "was already running" if before == info else "started"
     _say(obj, {"running": True, "pid": info.identity.pid, "version": info.version}, f"the daemon {word}")
@@ -86,6 +88,7 @@ def status(obj: Context) -> None:
 def run(obj: Context) -> None:
     """Run the daemon in the foreground until Ctrl-C."""
     _, home = find_repository(obj.cwd)
+    check_settings(home)
     home.create()
     if info := find_daemon(home):
         raise MoError(

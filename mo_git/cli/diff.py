@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from mo_git.lifecycle import GoalStatus
 # A user's own diff settings must change neither paths nor what is run.
 _SETTINGS = ("core.quotePath=false", "diff.noprefix=false", "diff.mnemonicPrefix=false")
 _OPTIONS = ("--no-ext-diff", "--no-textconv")
+_CHANGES = {"A": "added", "D": "removed", "R": "renamed"}
 
 
 @click.command(name="diff")
@@ -65,30 +67,45 @@ def _range(goal: GoalStatus, task_text: str, number: int | None) -> tuple[str, s
 
 
 def _document(git: Git, base: str, commit: str, *, with_patch: bool) -> dict[str, Any]:
-    """Per file: path, old_path, change, added and removed lines, binary; the patch too where asked for."""
-    from unidiff.patch import PatchSet
+    """Per file: path, old_path, change, added and removed lines, binary; the patch too where asked for.
 
-    patch = git("diff", *_OPTIONS, "--color=never", "-M", base, commit, "--").text
-    files = []
-    for file in PatchSet(patch):
-        source = file.source_file.removeprefix("a/") if not file.is_added_file else None
-        files.append(
-            {
-                "path": file.path,
-                "old_path": source if file.is_rename else None,
-                "change": _change(file),
-                "added": file.added,
-                "removed": file.removed,
-                "binary": file.is_binary_file,
-            }
-        )
+    Names and numbers come NUL-separated from git: a patch holds odd names in quotes.
+    """
+
+    def ask(*options: str) -> str:
+        return git("diff", *_OPTIONS, "--color=never", "-M", *options, base, commit, "--").text
+
+    lines = _numbers(ask("--numstat", "-z").split("\0"))
+    files = [
+        {
+            "path": path,
+            "old_path": old,
+            "change": _CHANGES.get(letter, "modified"),
+            "added": int(added) if added != "-" else 0,
+            "removed": int(removed) if removed != "-" else 0,
+            "binary": added == "-",
+        }
+        for letter, old, path in _names(ask("--name-status", "-z").split("\0"))
+        for added, removed in [lines[path]]
+    ]
     document = {"v": 1, "base": base, "commit": commit, "files": files}
-    return document | ({"patch": patch} if with_patch else {})
+    return document | ({"patch": ask()} if with_patch else {})
 
 
-def _change(file: Any) -> str:
-    if file.is_added_file:
-        return "added"
-    if file.is_removed_file:
-        return "removed"
-    return "renamed" if file.is_rename else "modified"
+def _names(fields: list[str]) -> Iterator[tuple[str, str | None, str]]:
+    """(status letter, old name of a rename, name) from `--name-status -z`."""
+    words = iter(fields[:-1])
+    for status in words:
+        old = next(words) if status.startswith("R") else None
+        yield status[0], old, next(words)
+
+
+def _numbers(fields: list[str]) -> dict[str, tuple[str, str]]:
+    """Name -> (added, removed) from `--numstat -z`; a rename has an empty name, then both."""
+    words, found = iter(fields[:-1]), {}
+    for word in words:
+        added, removed, path = word.split("\t", 2)
+        if not path:
+            _, path = next(words), next(words)
+        found[path] = (added, removed)
+    return found

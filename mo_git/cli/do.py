@@ -17,12 +17,14 @@ from mo_git.home import Home
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import GoalSpec, GoalState
 from mo_git.text import count
+from mo_git.views.needs import undelivered
 
 _EXIT = {
     GoalState.DONE: Exit.OK,
     GoalState.HALTED: Exit.PERSON,
     GoalState.OVER_BUDGET: Exit.BUDGET,
 }
+_OF_THE_GATE = ("gate ", "the gate ", "no gate")  # how reasons begin that are about the gate
 
 
 @click.command(name="do")
@@ -114,6 +116,8 @@ def follow_to_end(obj: Context, home: Home, goal: str, after: int = 0) -> Exit:
 
 def exit_code(status: GoalStatus) -> Exit:
     """0 only for a goal that is done; 5 where a person has to act, 8 where that is because of the gate."""
-    if status.state is GoalState.HALTED and status.reason.startswith("gate"):
+    if status.state is GoalState.HALTED and status.reason.startswith(_OF_THE_GATE):
         return Exit.GATE
+    if status.state is GoalState.DONE and status.spec.deliver == "merge" and undelivered(status):
+        return Exit.PERSON
     return _EXIT.get(status.state, Exit.FAILED)

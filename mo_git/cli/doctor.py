@@ -112,10 +112,12 @@ def _repository(obj: Context) -> Finding:
 
 
 def _home(home: Home) -> Finding:
+    if os.path.lexists(home.path) and not home.path.is_dir():
+        return Finding("home", "fail", f"{home.path} is in the way", "rename it: mo needs the directory")
     if not home.exists():
         return Finding("home", "warn", f"no {DIRECTORY}/ yet", "mo init makes it, the first mo do too")
     exclude = home.common_dir / "info" / "exclude"
-    lines = exclude.read_text().splitlines() if exclude.exists() else []
+    lines = exclude.read_text(errors="surrogateescape").splitlines() if exclude.exists() else []
     if not {f"/{DIRECTORY}/", f"/{DIRECTORY}/*"} & set(lines):
         return Finding("home", "warn", f"{DIRECTORY}/ is not hidden from git", "mo init hides it again")
     return Finding("home", "ok", str(home.path))
@@ -141,6 +143,7 @@ def _ledger(home: Home) -> Finding:
     if reader is None:
         return Finding("ledger", "ok", "none yet, the first goal makes it")
     try:
+        looking.refuse_newer(home.database)
         return Finding("ledger", "ok", f"{count(len(reader.goal_ids()), 'goal')}, {home.database}")
     finally:
         reader.close()

@@ -97,7 +97,8 @@ class _Watch:
         if self.goal:
             for fact in self._reader.facts(self._goal_id, self.goal.last_seq):
                 yield fact, apply(self.goal, fact)
-            self.over = settled or (self._until is None and has_ended(self.goal))
+            ended = has_ended(self.goal) and not self.goal.pending_operations()  # such as the delivery
+            self.over = settled or (self._until is None and ended)
 
     def check_daemon(self) -> None:
         now = time.monotonic()

@@ -16,6 +16,7 @@ import click
 
 from mo_git import trust
 from mo_git.cli.client import ensure_daemon, raise_if_refused, send, settle
+from mo_git.config_layers import from_environment
 from mo_git.errors import Exit, MoError
 from mo_git.git import binary
 from mo_git.home import DIRECTORY, Home, write_atomically
@@ -30,6 +31,7 @@ _PROVIDERS = ("auto", "command")  # those that this version can start
 _AGENTS = ("claude", "codex")
 _OUTCOME_SECONDS = 30.0
 _FENCE = "+++"
+_HINT_FILE = "the path after @ is that of a plan (.toml, .json) or of a goal file (.md)"
 _HINT_NO_AGENT = (
     "give it a plan of commands: mo do @plan.toml (docs/plans.md tells how); mo demo shows one at work"
 )
@@ -74,7 +76,9 @@ def read_source(goal: str, cwd: Path, provider: str = "auto") -> Source:
             _HINT_NO_AGENT,
             Exit.AGENT,
         )
-    path = cwd / Path(goal[1:]).expanduser()
+    if not goal[1:]:
+        raise MoError("there is no file name after @", _HINT_FILE, Exit.USAGE)
+    path = cwd / os.path.expanduser(goal[1:])  # noqa: PTH111 - Path's raises for an unknown ~NAME
     text = _read(path, goal[1:])
     if path.suffix == ".md":
         found = parse_goal_file(text, goal[1:])
@@ -118,11 +122,11 @@ def _read(path: Path, shown: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise MoError(
-            f"no such file: {shown}", "the path after @ is that of a plan", Exit.NOT_FOUND
-        ) from None
+        raise MoError(f"no such file: {shown}", _HINT_FILE, Exit.NOT_FOUND) from None
+    except PermissionError as error:
+        raise MoError(f"cannot read {shown}: {error.strerror}", f"chmod u+r {shown}", Exit.USAGE) from None
     except OSError as error:
-        raise MoError(f"cannot read {shown}: {error.strerror}", code=Exit.USAGE) from None
+        raise MoError(f"cannot read {shown}: {error.strerror}", _HINT_FILE, Exit.USAGE) from None
     except UnicodeDecodeError:
         raise MoError(f"{shown} is not text in UTF-8", "save it as UTF-8", Exit.USAGE) from None
 
@@ -226,6 +230,17 @@ def goal_id(title: str) -> str:
 # -- queueing -----------------------------------------------------------------------------------------
 
 
+def check_settings(home: Home) -> None:
+    """Refuse settings that cannot be used, before anything is made; MoError (config).
+
+    A daemon checks what it reads itself; it does not see the variables of who asks it.
+    """
+    from mo_git.config import load
+
+    judge = trust.judge(home.common_dir, trust.tracked(home.top), environ=os.environ)
+    load(home.path, environ=os.environ, trusted=judge)
+
+
 def goal_file_text(spec: GoalSpec, text: str) -> str:
     """The goal as a file that `mo do @FILE` reads again, under a new id then."""
     meta = {
@@ -243,6 +258,8 @@ def goal_file_text(spec: GoalSpec, text: str) -> str:
 
 def queue(home: Home, spec: GoalSpec, text: str) -> None:
     """Hand a goal to the daemon (started if need be) and wait until it took it; a refusal raises."""
+    if not home.exists() or from_environment(os.environ).variables:
+        check_settings(home)
     home.create()
     ensure_daemon(home)
     file = home.path / "goals" / f"{spec.id}.md"

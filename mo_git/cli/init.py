@@ -37,12 +37,11 @@ def command(obj: Context, gate: str | None, shared: bool, no_prove: bool) -> Non
     green there would notice nothing.  Running mo init again is harmless.
     """
     _, home = find_repository(obj.cwd)
-    new = not home.exists()
-    home.create()
+    value, origin = _configured(home)
+    new = home.create()
     if shared:
         share(home)
     _say(obj, f"{'made' if new else 'found'} {home.path}")
-    value, origin = _configured(home)
     chosen, proof = gate or value, None
     if not no_prove:
         chosen, proof = _prove(obj, home, gate)
@@ -88,9 +87,9 @@ def _write_gate(home: Home, file: Path, gate: str) -> None:
 def share(home: Home) -> None:
     """Let git see `.mo/config.toml` and `.mo/prompts/`, and nothing else below `.mo/`."""
     exclude = home.common_dir / "info" / "exclude"
-    lines = exclude.read_text().splitlines()
+    lines = exclude.read_text(errors="surrogateescape").splitlines()
     kept = [line for line in lines if line not in (_HIDDEN, *_SHARED)]
-    exclude.write_text("\n".join([*kept, *_SHARED]) + "\n")
+    exclude.write_text("\n".join([*kept, *_SHARED]) + "\n", errors="surrogateescape")
 
 
 def _say(obj: Context, line: str) -> None:

@@ -119,7 +119,7 @@ def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
     state = goal.task_state(task)
     spec = task.spec
     painted = paint(state, state_color(state), use_color(obj))
-    lines = [f"{goal.id}/{spec.id}  {painted}  {one_line(spec.title, 80)}"]
+    lines = [f"{goal.id}/{spec.id}  {painted}  {one_line(spec.title, 80)}".rstrip()]
     rows = [
         ["reason", one_line(task.reason)],
         ["after", ", ".join(spec.depends_on)],

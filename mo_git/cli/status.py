@@ -12,7 +12,7 @@ import click
 
 from mo_git import fast_status, views
 from mo_git.cli import Context
-from mo_git.cli.context import emit_json, json_option, open_home, open_reader, say, use_color
+from mo_git.cli.context import emit_json, json_option, no_goals, open_home, open_reader, say, use_color
 from mo_git.cli.ids import ID, LAST, resolve
 from mo_git.errors import Exit, MoError
 from mo_git.home import Home
@@ -67,6 +67,8 @@ def _document(home: Home, goal: str | None) -> dict[str, Any]:
 
 
 def _only(document: dict[str, Any], goal: str) -> dict[str, Any]:
+    if not document["goals"]:
+        raise no_goals()
     oldest_first = [one["id"] for one in reversed(document["goals"])]
     wanted = resolve(oldest_first, goal)
     return {**document, "goals": [one for one in document["goals"] if one["id"] == wanted]}

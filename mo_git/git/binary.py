@@ -32,6 +32,7 @@ __all__ = [
 # For the files of an agent: everything that a stat tells counts, so that no change stays unseen.
 STRICT_STAT = ("core.trustctime=true", "core.checkStat=default")
 OLDEST = (2, 38, 0)
+_OWN = b".mo/"  # not hidden from git before its first use
 IDENTITY = ("mo", "mo@localhost")
 
 # No hook, monitor, pager or housekeeping of the user's may run in our calls, and what a call wrote is on
@@ -197,8 +198,9 @@ def resolve(git: Git, rev: str) -> str:
 
 
 def is_dirty(git: Git) -> bool:
-    """Whether there are changes to tracked files, or untracked files that are not ignored."""
-    return bool(git("status", "--porcelain", "-z", "--untracked-files=normal").out)
+    """Whether there are changes to tracked files, or untracked files that are not ignored; mo's own aside."""
+    listed = git("status", "--porcelain", "-z", "--untracked-files=normal").out.split(b"\0")
+    return any(entry and not entry.startswith(b"?? " + _OWN) for entry in listed)
 
 
 def operation_in_progress(where: Layout | Path) -> str:
@@ -227,7 +229,7 @@ def operation_in_progress(where: Layout | Path) -> str:
 def dirty_commit(git: Git, message: str) -> str:
     """A commit (parent: HEAD) of all that the checkout holds, untracked files included; nothing moves.
 
-    Ignored files and repositories inside the checkout are left out.  The index used is a copy.
+    Ignored files, mo's own and repositories inside the checkout are left out.  The index used is a copy.
     """
     layout = discover(git.cwd)
     with tempfile.TemporaryDirectory(prefix="mo-index-") as directory:
@@ -241,6 +243,6 @@ def dirty_commit(git: Git, message: str) -> str:
         config = ("core.splitIndex=false", "core.safecrlf=false", "advice.addEmbeddedRepo=false")
         copy = Git(layout.here, env=mine, config=config, sparse=True)
         others = copy("ls-files", "-o", "--exclude-standard", "-z").text.split("\0")
-        nested = [name.rstrip("/") for name in others if name.endswith("/")]
-        copy("add", "-A", "--sparse", "--", ".", *(f":(top,exclude,literal){name}" for name in nested))
+        left = [name.rstrip("/") for name in others if name.endswith("/") or name.startswith(_OWN.decode())]
+        copy("add", "-A", "--sparse", "--", ".", *(f":(top,exclude,literal){name}" for name in left))
         return copy.text("commit-tree", copy.text("write-tree"), "-p", "HEAD", "-m", message)

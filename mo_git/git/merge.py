@@ -21,7 +21,6 @@ from mo_git.git.repo import Repo
 from mo_git.process import Completed
 
 _CONFIG = (
-    "core.bare=false",
     "core.attributesFile=/dev/null",
     "merge.directoryRenames=conflict",
     "merge.renames=true",

@@ -18,6 +18,7 @@ from mo_git.git.repo import Repo
 
 _PATIENCE = 2.0  # seconds that a held lock is waited for
 _FIRST_PAUSE = 0.005
+_NO_WAY = ("Permission denied", "Read-only file system")  # waiting does not help
 
 
 class _Outcome(Enum):
@@ -120,6 +121,8 @@ def _patiently(repo: Repo, name: str, attempt: Callable[[], _Outcome]) -> _Outco
             problem = str(error)
         if taken := _collision(repo, name):
             raise _in_the_way(name, taken)
+        if any(words in problem for words in _NO_WAY):
+            raise MoError(f"cannot change {name}: {problem}", f"let git write again below {repo.common_dir}")
         if time.monotonic() > deadline:
             hint = f"if no other git command is running: rm {repo.common_dir / name}.lock"
             raise MoError(f"cannot change {name}: {problem}", hint if "lock" in problem else "")
@@ -171,7 +174,7 @@ def _packed_below(repo: Repo, name: str) -> str:
 
 
 def _in_the_way(name: str, taken: str) -> MoError:
-    hint = ""
+    hint = f"git update-ref -d {taken} removes it, if nothing needs it"
     if taken.startswith("refs/heads/"):
         branch = taken.removeprefix("refs/heads/")
         hint = f"git branch -m {branch} ANOTHER-NAME"

@@ -24,10 +24,6 @@ __all__ = ["NestedRepositories", "Problem", "Snapshot", "nested_repositories", "
 _CONFIG = (
     "core.safecrlf=false",
     "core.splitIndex=false",
-    "core.preloadIndex=true",
-    "add.ignoreErrors=false",
-    "submodule.recurse=false",
-    "index.sparse=false",
     *STRICT_STAT,
 )
 _LINK = 0o160000

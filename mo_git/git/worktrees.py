@@ -44,7 +44,7 @@ __all__ = [
 
 _STAGING = "mo-tmp"
 _KEPT_STATE = frozenset({"HEAD", "commondir", "gitdir", "locked", "index", "logs"})
-_CONFIG = ("submodule.recurse=false", "core.splitIndex=false", "index.sparse=false", *STRICT_STAT)
+_CONFIG = ("submodule.recurse=false", "core.splitIndex=false", *STRICT_STAT)
 
 
 def birth(repo: Repo, name: str, path: Path, *, branch: str | None, commit: str) -> None:

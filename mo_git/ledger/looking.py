@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +25,18 @@ def open_reader(path: Path) -> Reader | None:
         ) from None
 
 
+def refuse_newer(path: Path) -> None:
+    """MoError (config) for an existing ledger that a newer mo made: it can be read, not written."""
+    from mo_git.ledger import schema
+
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        found = database.execute("PRAGMA user_version").fetchone()[0]
+        schema.refuse_newer(found, schema.writer_of(database))
+    finally:
+        database.close()
+
+
 def table_sizes(path: Path) -> list[tuple[str, int]]:
     """(table, rows) of the ledger, by name."""
     database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
@@ -44,6 +55,8 @@ def run_tool(path: Path, command: str, arguments: Sequence[str]) -> None:
 
     Raises click's exceptions for wrong usage, as the tool does.
     """
+    import tempfile
+
     import sqlite_utils.cli
 
     with tempfile.TemporaryDirectory(prefix="mo-db-") as directory:

@@ -31,7 +31,36 @@ ORDER BY created_at, id
 
 
 class LedgerFull(MoError):
-    """The disk (or a quota) had no room for a fact; nothing was written."""
+    """A fact could not be written now (a full disk, mostly); nothing was written, later it may be."""
+
+
+class LedgerBroken(MoError):
+    """The file is no ledger any more; nothing can be recorded."""
+
+
+# What passes by itself, by the primary result code of sqlite3.h: message, remedy.
+_FOR_NOW: Mapping[int, tuple[str, str]] = {
+    sqlite3.SQLITE_FULL: ("no space left", "free some disk space"),
+    sqlite3.SQLITE_IOERR: ("the disk refuses", "check its free space and its health"),
+    sqlite3.SQLITE_BUSY: ("another program holds it", "end what has it open for writing"),
+    sqlite3.SQLITE_READONLY: ("it is read-only", "make .mo/ and what is in it writable"),
+    sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "make .mo/ and what is in it writable"),
+}
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """SQLite's errors as what a person can do about them; a wrong statement stays what it is, a bug."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _FOR_NOW:
+            why, remedy = _FOR_NOW[code]
+            raise LedgerFull(f"cannot write {path}: {why} ({error})", remedy) from None
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise unreadable(path, error) from None
+        raise
 
 
 class Ledger:
@@ -40,12 +69,12 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=True, timeout=10)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            migrate(self._db)
-        except sqlite3.DatabaseError as error:
+            with _errors(path):
+                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=True, timeout=10)
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                migrate(self._db)
+        except sqlite3.DatabaseError as error:  # tables of something else
             raise unreadable(path, error) from None
 
     def close(self) -> None:
@@ -53,65 +82,71 @@ class Ledger:
 
     @contextmanager
     def _transaction(self, durable: bool = False) -> Iterator[None]:
-        try:
-            if durable:
-                self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise LedgerFull(
-                f"cannot write {self.path}: {error}", "free some disk space; mo goes on by itself"
-            ) from error
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if durable:
-                self._db.execute("PRAGMA synchronous = NORMAL")
+        with _errors(self.path):
+            try:
+                if durable:
+                    self._db.execute("PRAGMA synchronous = FULL")
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if durable:
+                    self._db.execute("PRAGMA synchronous = NORMAL")
+
+    def _rows(self, query: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with _errors(self.path):
+            return self._db.execute(query, values).fetchall()
 
     # -- facts ----------------------------------------------------------------------------------------
 
-    def append(self, facts: Iterable[NewFact], at: float, *, durable: bool = False) -> list[Fact]:
-        """Record facts in one transaction; all or none."""
-        with self._transaction(durable):
-            return self._insert(facts, at)
-
-    def _insert(self, facts: Iterable[NewFact], at: float) -> list[Fact]:
+    def append(
+        self,
+        facts: Iterable[NewFact],
+        at: float,
+        *,
+        durable: bool = False,
+        goals: Sequence[GoalSpec] = (),
+        answers: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> list[Fact]:
+        """Record new goals, facts, and what came of requests (name -> outcome): all of it or nothing."""
         recorded = []
-        for new in facts:
-            cursor = self._db.execute(
-                "INSERT INTO facts (at, goal, task, attempt, kind, data) VALUES (?, ?, ?, ?, ?, ?)",
-                (at, new.goal, new.task, new.attempt, new.kind.value, dump(new.data)),
-            )
-            assert cursor.lastrowid is not None
-            recorded.append(
-                Fact(cursor.lastrowid, at, new.goal, new.task, new.attempt, new.kind.value, new.data)
-            )
+        with self._transaction(durable):
+            for spec in goals:
+                row = (spec.id, at, dump(goal_to_data(spec)))
+                self._db.execute("INSERT INTO goals (id, created_at, spec) VALUES (?, ?, ?)", row)
+            for new in facts:
+                recorded.append(self._insert(new, at))
+            for name, outcome in (answers or {}).items():
+                self._settle(name, outcome, at)
         return recorded
 
-    def facts(self, goal: str) -> list[Fact]:
-        rows = self._db.execute(f"SELECT {FACT_COLUMNS} FROM facts WHERE goal = ? ORDER BY seq", (goal,))
-        return facts_of(rows)
+    def _insert(self, new: NewFact, at: float) -> Fact:
+        cursor = self._db.execute(
+            "INSERT INTO facts (at, goal, task, attempt, kind, data) VALUES (?, ?, ?, ?, ?, ?)",
+            (at, new.goal, new.task, new.attempt, new.kind.value, dump(new.data)),
+        )
+        assert cursor.lastrowid is not None
+        return Fact(cursor.lastrowid, at, new.goal, new.task, new.attempt, new.kind.value, new.data)
 
     def add_goal(self, spec: GoalSpec, at: float) -> list[Fact]:
         """Record a goal and its first fact; the id must be new."""
-        with self._transaction(durable=True):
-            self._db.execute(
-                "INSERT INTO goals (id, created_at, spec) VALUES (?, ?, ?)",
-                (spec.id, at, dump(goal_to_data(spec))),
-            )
-            return self._insert([NewFact(spec.id, Kind.GOAL_CREATED, {})], at)
+        return self.append([NewFact(spec.id, Kind.GOAL_CREATED, {})], at, durable=True, goals=[spec])
+
+    def facts(self, goal: str) -> list[Fact]:
+        return facts_of(self._rows(f"SELECT {FACT_COLUMNS} FROM facts WHERE goal = ? ORDER BY seq", (goal,)))
 
     def has_goal(self, goal: str) -> bool:
-        return self._db.execute("SELECT 1 FROM goals WHERE id = ?", (goal,)).fetchone() is not None
+        return bool(self._rows("SELECT 1 FROM goals WHERE id = ?", (goal,)))
 
     def goal(self, goal: str) -> GoalSpec | None:
-        row = self._db.execute("SELECT spec FROM goals WHERE id = ?", (goal,)).fetchone()
-        return goal_from_data(json.loads(row[0])) if row else None
+        rows = self._rows("SELECT spec FROM goals WHERE id = ?", (goal,))
+        return goal_from_data(json.loads(rows[0][0])) if rows else None
 
     def current_goals(self, recent: int = 20) -> list[GoalSpec]:
         """Goals that have not ended or have an operation pending, and the newest ones, oldest first."""
-        rows = self._db.execute(_CURRENT_GOALS, {"recent": recent})
+        rows = self._rows(_CURRENT_GOALS, {"recent": recent})
         return [goal_from_data(json.loads(spec)) for (spec,) in rows]
 
     # -- requests -------------------------------------------------------------------------------------
@@ -127,15 +162,16 @@ class Ledger:
 
     def settle_request(self, name: str, outcome: Mapping[str, Any], at: float) -> None:
         with self._transaction():
-            self._db.execute(
-                "UPDATE requests SET outcome = ?, settled_at = ? WHERE name = ?", (dump(outcome), at, name)
-            )
+            self._settle(name, outcome, at)
+
+    def _settle(self, name: str, outcome: Mapping[str, Any], at: float) -> None:
+        self._db.execute(
+            "UPDATE requests SET outcome = ?, settled_at = ? WHERE name = ?", (dump(outcome), at, name)
+        )
 
     def unsettled(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Requests that were recorded but not carried out, oldest first: (name, verb, payload)."""
-        rows = self._db.execute(
-            "SELECT name, verb, payload FROM requests WHERE outcome IS NULL ORDER BY name"
-        )
+        rows = self._rows("SELECT name, verb, payload FROM requests WHERE outcome IS NULL ORDER BY name")
         return [(name, verb, json.loads(payload)) for name, verb, payload in rows]
 
     # -- programs that may be alive -------------------------------------------------------------------
@@ -160,7 +196,7 @@ class Ledger:
 
     def programs(self) -> list[str]:
         """Tokens of programs of which no end was recorded."""
-        return [token for (token,) in self._db.execute("SELECT token FROM programs")]
+        return [token for (token,) in self._rows("SELECT token FROM programs")]
 
     # -- gate verdicts --------------------------------------------------------------------------------
 
@@ -169,8 +205,14 @@ class Ledger:
             self._db.execute("INSERT OR REPLACE INTO gate_runs VALUES (?, ?, ?)", (key, at, dump(run)))
 
     def gate_run(self, key: str) -> dict[str, Any] | None:
-        row = self._db.execute("SELECT run FROM gate_runs WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else None
+        rows = self._rows("SELECT run FROM gate_runs WHERE key = ?", (key,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def probe(self) -> None:
+        """Write and take back: raises LedgerFull while nothing can be written."""
+        with self._transaction(durable=True):
+            self._db.execute("INSERT INTO programs (token) VALUES ('')")
+            self._db.execute("DELETE FROM programs WHERE token = ''")
 
     # -- housekeeping ---------------------------------------------------------------------------------
 
@@ -181,8 +223,8 @@ class Ledger:
             return gone + self._db.execute("DELETE FROM requests WHERE settled_at < ?", (at,)).rowcount
 
 
-def unreadable(path: Path, error: Exception) -> MoError:
-    return MoError(
+def unreadable(path: Path, error: Exception) -> LedgerBroken:
+    return LedgerBroken(
         f"cannot read {path}: {error}",
         f"your work is in git (branches mo/*, refs/mo/*); move {path.name} away to start a new ledger, "
         "or restore it from a backup",

@@ -10,6 +10,7 @@ from mo_git.model import Fact, GoalState, Kind, TaskState
 from mo_git.text import clock, count, duration, one_line
 from mo_git.views.needs import needs, undelivered
 
+_REASON = 600  # characters of why a goal stands still: the remedy comes last and has to fit
 _FIXED = ("event", "goal", "task", "attempt", "at")
 
 
@@ -84,7 +85,7 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
                 return None  # its tasks say it
             return _with(f"integration is at {_short(data['commit'])}", data.get("purpose", ""))
         case Kind.SETUP_FAILED:
-            return one_line(data["reason"])
+            return one_line(data["reason"], _REASON)
         case Kind.GOAL_CHECKED:
             return (
                 "goal check passed" if data["passed"] else _with("goal check failed", data.get("reason", ""))
@@ -166,7 +167,7 @@ def _headline(goal: GoalStatus) -> str:
     said = f"{goal.state}, {landed} of {count(len(goal.tasks), 'task')} landed"
     if goal.started_at is not None and goal.ended_at is not None:
         said += f", {duration(goal.ended_at - goal.started_at)}"
-    return _with(said, goal.reason if goal.state is not GoalState.DONE else "")
+    return _with(said, goal.reason if goal.state is not GoalState.DONE else "", _REASON)
 
 
 def _next(goal: GoalStatus) -> list[str]:
@@ -184,8 +185,8 @@ def _because(data: Mapping[str, Any]) -> str:
     return f"{reason} ({kind})" if reason and kind else reason or kind
 
 
-def _with(said: str, reason: str) -> str:
-    return f"{said}: {one_line(reason)}" if reason else said
+def _with(said: str, reason: str, limit: int = 200) -> str:
+    return f"{said}: {one_line(reason, limit)}" if reason else said
 
 
 def _in_brackets(parts: list[str]) -> str:

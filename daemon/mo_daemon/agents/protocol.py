@@ -1,21 +1,112 @@
-"""What the engine needs of an agent: how to start it, and what its ending means."""
+"""What the engine needs of an agent: how to start it, how to read what it prints, what its ending means."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from mo_git.model import FailureClass, TaskSpec
+from mo_git.model import FailureClass, Phase
 from mo_git.process import Ending
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """`failure` is None for a good ending; the tree and the check still decide what it is worth."""
+class Job:
+    """One run of an agent.
+
+    `run_dir` holds prompt.md and takes what the adapter needs beside it (a schema file, a last message).
+    `schema` asks for a structured answer (JSON Schema).  `session` continues an earlier run of the same
+    CLI.  `writes` is False for phases that only read.  `contained`: mo's own sandbox is around the program,
+    so the CLI's own one must be off.  `environ` is what the daemon knows (for credentials and settings).
+    """
+
+    phase: Phase
+    prompt: str
+    worktree: Path
+    run_dir: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()  # of a plain command
+    model: str = ""
+    schema: Mapping[str, Any] | None = None
+    session: str = ""
+    writes: bool = True
+    contained: bool = False
+    max_turns: int | None = None
+    budget_usd: float | None = None
+    allowed_tools: tuple[str, ...] = ()
+    extra_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start the program: `env` is added to the allow-listed environment of the task.
+
+    `prompt_on_stdin`: run_dir/prompt.md is its standard input; otherwise stdin is closed.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    prompt_on_stdin: bool = False
+
+
+class EventKind(StrEnum):
+    STARTED = "started"  # the CLI runs; session and model are known
+    TEXT = "text"
+    TOOL = "tool"  # text: what it does, in a few words ("edit src/a.py", "run pytest -q")
+    USAGE = "usage"  # tokens or money grew
+    LIMIT = "limit"  # the provider said something about its limits; data: until (epoch seconds) or None
+    RETRY = "retry"  # the CLI tries again by itself; data: seconds
+    RESULT = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that an agent's stream said; `text` is short and for people."""
+
+    kind: EventKind
+    text: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and money (USD) of one run alone, also where the CLI counts cumulatively over resumes."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    estimated: bool = False  # the money is from mo's price table
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run's ending says.  `failure` None: a good ending; the tree and the check still decide."""
 
     failure: FailureClass | None
     reason: str = ""
+    retry_at: float | None = None  # the provider named this time (epoch seconds)
+    summary: str = ""  # the last message
+    structured: Any = None  # the structured answer, where one was asked for and given
+    session: str = ""  # id to resume with; empty: cannot be resumed
+    usage: Usage = Usage()
+    denials: tuple[str, ...] = ()  # tools that were refused
+
+
+class Reader(Protocol):
+    """Reads one run's standard output, line by line.  Unknown lines are normal and ignored."""
+
+    def feed(self, line: bytes) -> Sequence[Event]: ...
+
+    def usage(self) -> Usage:
+        """So far."""
+        ...
+
+    def outcome(self, ending: Ending, stderr: str, now: float) -> Outcome:
+        """The meaning of the ending; `stderr` is the end of the error stream."""
+        ...
 
 
 class Agent(Protocol):
@@ -24,10 +115,6 @@ class Agent(Protocol):
     name: str
     can_rework: bool
 
-    def argv(self, task: TaskSpec, worktree: Path, run_dir: Path) -> tuple[str, ...]:
-        """The program to start in the worktree."""
-        ...
+    def launch(self, job: Job) -> Launch: ...
 
-    def judge(self, ending: Ending, last_line: str) -> Judgement:
-        """What exit code and last line of output say."""
-        ...
+    def reader(self, job: Job) -> Reader: ...
