@@ -44,7 +44,7 @@ clean:
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "mo needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
-	@git --version >/dev/null 2>&1 || { echo "mo needs git 2.34 or newer on PATH"; exit 1; }
+	@git --version >/dev/null 2>&1 || { echo "mo needs git 2.38 or newer on PATH"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "this Python can't make virtual environments: install its venv package (python3-venv)"; exit 1; }
 	@echo "making $(VENV)"

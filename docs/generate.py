@@ -109,7 +109,9 @@ def policies() -> str:
             return "never"
         if policy.times is None:
             return "up to the attempt limit"
-        return "`retry.same_way` times" if policy.times == SAME_WAY else f"{policy.times} times in a row"
+        if policy.times == SAME_WAY:
+            return "`retry.same_way` times in a row"
+        return "once" if policy.times == 1 else f"{policy.times} times in a row"
 
     rows = (
         (f"`{failure}`", times(policy), *("yes" if flag else "" for flag in (policy.backoff, policy.rework)))
@@ -131,20 +133,18 @@ def ledger() -> str:
     return table(("table", "columns"), ((f"`{name}`", ", ".join(columns)) for name, columns in own.items()))
 
 
-PLACES = (
-    *("mo_git", "mo_git/git", "mo_git/ledger", "mo_git/views", "mo_git/cli"),
-    *("daemon/mo_daemon", "daemon/mo_daemon/agents"),
-)
-
-
 def modules() -> str:
-    """Every module with the first sentence of its docstring, by package."""
+    """Every module with the first paragraph of its docstring, by package."""
     text = ""
-    for place in PLACES:
-        text += f"**`{place}/`**: {_said(ROOT / place / '__init__.py')}\n\n"
-        files = sorted(path for path in (ROOT / place).glob("*.py") if path.name != "__init__.py")
-        text += "".join(f"- `{path.stem}`: {_said(path)}\n" for path in files) + "\n"
+    for top in ("mo_git", "daemon/mo_daemon"):
+        text += "".join(_package(path.parent) for path in sorted((ROOT / top).rglob("__init__.py")))
     return text.rstrip() + "\n"
+
+
+def _package(place: Path) -> str:
+    text = f"**`{place.relative_to(ROOT)}/`**: {_said(place / '__init__.py')}\n\n"
+    files = sorted(path for path in place.glob("*.py") if path.name != "__init__.py")
+    return text + "".join(f"- `{path.stem}`: {_said(path)}\n" for path in files) + "\n"
 
 
 def _said(path: Path) -> str:

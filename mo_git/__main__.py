@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+
+# Almost all objects of a verb are modules and classes, which live to its end: a verb starts and ends a fifth
+# faster without looking for garbage among them.
+_OBJECTS_BEFORE_COLLECTING = 50_000
 
 
 def main() -> int:
     """Run `mo` with the arguments of this process; returns the exit code."""
+    gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)
     arguments = sys.argv[1:]
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # no text may end the program
     try:
         code = _run(arguments)
         sys.stdout.flush()
+        gc.freeze()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the last flush complains
         return 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +73,11 @@ def fingerprint(environ: Mapping[str, str]) -> str:
     """Tells environments with other settings apart; empty where there are none."""
     layer = from_environment(environ)
     given = sorted((name, environ[name]) for name in layer.variables.values())
-    return hashlib.sha256(repr(given).encode("utf-8", "surrogateescape")).hexdigest()[:16] if given else ""
+    if not given:
+        return ""
+    import hashlib  # here: the command line seldom gets this far
+
+    return hashlib.sha256(repr(given).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def from_overrides(overrides: Mapping[str, Any]) -> Layer:

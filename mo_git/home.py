@@ -6,10 +6,9 @@ names.  `status.json` is replaced atomically.  Nothing here needs the daemon.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import secrets
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from mo_git.errors import Exit, MoError
 
 DIRECTORY = ".mo"
+_NAME_LENGTH = 40
 UNFINISHED_SECONDS = 10.0  # how old an unreadable request must be before it is put aside
 LARGEST_REQUEST = 64 * 2**20  # bytes
 
@@ -118,7 +118,7 @@ class Home:
 
     def drop(self, verb: str, payload: Mapping[str, Any]) -> str:
         """Put a request into the inbox; its name sorts by time and never repeats."""
-        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}"
+        name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}"
         write_atomically(self.inbox / name, json.dumps({"v": 1, "verb": verb, "payload": payload}))
         return name
 
@@ -206,13 +206,17 @@ def state_dir(common_dir: Path, environ: Mapping[str, str], root_dir: str = "") 
         )
         root = Path(state) / "mo"
     repository = common_dir.parent if common_dir.name == ".git" else common_dir
+    # The name becomes part of worktree names, and of paths that a project's scripts may not quote.
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", repository.name)[:_NAME_LENGTH].strip("-.") or "repository"
+    import hashlib  # here: it loads OpenSSL, and most verbs never ask for this place
+
     digest = hashlib.sha256(os.fsencode(common_dir)).hexdigest()[:8]
-    return root / f"{repository.name}-{digest}"
+    return root / f"{name}-{digest}"
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a temporary sibling and rename it over `path`; readers see the old or the new content."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(text.encode("utf-8", "surrogateescape"))

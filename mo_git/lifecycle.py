@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mo_git import dag
 from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, TaskSpec, TaskState
 from mo_git.plan import overlaps
 
@@ -187,7 +188,9 @@ def new_goal(spec: GoalSpec) -> GoalStatus:
     """A goal without facts."""
     goal = GoalStatus(spec=spec, tasks={task.id: TaskStatus(task) for task in spec.plan.tasks})
     if spec.serialize_overlaps:
-        for first, second, _ in overlaps(spec.plan):
+        order = dag.order(spec.plan.tasks)  # not the order of the file: tasks could wait for each other
+        for pair in overlaps(spec.plan):
+            first, second = sorted(pair[:2], key=order.index)
             goal.tasks[second].behind += (first,)
     return goal
 
@@ -269,6 +272,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             goal.ejections.append({"task": task.spec.id, **data})
         case Kind.RETRIED:
             task.reason, task.redone, task.satisfies = data.get("hint", ""), 0, False
+            task.not_before = 0.0
             task.failures.clear()
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))

@@ -5,13 +5,14 @@ captured up to a limit, ended as a whole tree.  A child that fails is a result, 
 
 Identity across restarts is (pid, start time, boot id): a bare pid is never signalled.  Every long child
 carries MO_ATTEMPT=<token> in its environment, so that descendants which left its session are found too.
+
+asyncio is imported where a loop runs anyway: the verbs of the command line start processes too, and to load
+it would take them longer than all the rest.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -153,6 +154,8 @@ def is_alive(identity: Identity) -> bool:
 def become_subreaper() -> None:
     """Adopt orphaned descendants (Linux, PR_SET_CHILD_SUBREAPER of prctl(2)), so that none escapes."""
     if _LINUX:
+        import ctypes
+
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 
 
@@ -236,11 +239,17 @@ def end_orphans(belongs: Callable[[int], bool] = lambda _pid: True, deadline: fl
     return len(killed)
 
 
-def kill_marked(tokens: Sequence[str], deadline: float = 2.0) -> int:
-    """kill -9 everything that carries one of the tokens, until nothing is left; returns how many."""
+def kill_marked(tokens: Sequence[str], deadline: float = 2.0, *, below: Path | None = None) -> int:
+    """kill -9 everything that carries one of the tokens, until nothing is left; returns how many.
+
+    With `below` only what works in that directory.
+    """
     killed: set[int] = set()
     limit = time.monotonic() + deadline
-    while (pids := survivors(tokens)) and time.monotonic() < limit:
+    while time.monotonic() < limit:
+        pids = [pid for pid in survivors(tokens) if below is None or _works_in(pid, below)]
+        if not pids:
+            break
         for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -259,35 +268,6 @@ def reap(pids: Iterable[int]) -> int:
                 with contextlib.suppress(ChildProcessError):
                     collected += os.waitpid(pid, os.WNOHANG)[0] != 0
     return collected
-
-
-def is_abandoned(lock: Path) -> bool:
-    """Whether no process can hold this lock file of git any more; in doubt it is held.
-
-    A holder has the file open, or (git, while a hook of its runs) is a git that is older than the file.
-    """
-    import psutil
-
-    try:
-        status = lock.stat()
-    except OSError:
-        return False
-    for process in psutil.process_iter(["name", "create_time"]):
-        name, born = process.info["name"], process.info["create_time"]
-        if (name or "git").startswith("git") and (born or 0) <= status.st_mtime + 1:
-            return False
-        if _LINUX and _has_open(process.pid, status):
-            return False
-    return True
-
-
-def _has_open(pid: int, status: os.stat_result) -> bool:
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                if os.path.samestat(entry.stat(), status):
-                    return True
-    return False
 
 
 # -- long-running children ----------------------------------------------------------------------------
@@ -321,6 +301,8 @@ class Child:
 
         No process of the child lives when this returns, and its output has been written.
         """
+        import asyncio
+
         timed_out = False
         try:
             await asyncio.wait_for(self._exited(), timeout)
@@ -342,6 +324,8 @@ class Child:
         _waited.discard(self.pid)
 
     async def _exited(self) -> None:
+        import asyncio
+
         if not hasattr(os, "pidfd_open"):
             while self._popen.poll() is None:
                 await asyncio.sleep(0.02)
@@ -361,6 +345,8 @@ class Child:
 
     async def end(self, grace: float = GRACE_SECONDS) -> None:
         """SIGTERM to the session's group, then after `grace` seconds kill -9 of everything left."""
+        import asyncio
+
         self._signal_group(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._exited(), grace)
@@ -402,6 +388,8 @@ def start(
     `env` is the whole environment; MO_ATTEMPT=token is added.  stdin is closed.  Without `stderr` both
     streams share `stdout`.  Raises OSError where the program cannot be started.
     """
+    import asyncio
+
     loop = asyncio.get_running_loop()
     out = stdout.attach(loop)
     err = stderr.attach(loop) if stderr else out

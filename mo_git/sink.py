@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # see process: verbs that only start something need not wait for this import
+    import asyncio
 
 LOG_LIMIT = 32 * 1024 * 1024
 TAIL_LIMIT = 256 * 1024
@@ -22,6 +25,8 @@ class Sink:
     def __init__(
         self, path: Path, limit: int = LOG_LIMIT, on_bytes: Callable[[bytes], None] | None = None
     ) -> None:
+        import asyncio
+
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.total = 0
@@ -78,6 +83,8 @@ class Sink:
 
     async def drained(self, deadline: float) -> None:
         """Wait for the end of the stream; a surviving grandchild may hold it open, hence the deadline."""
+        import asyncio
+
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), deadline)
         self._detach(asyncio.get_running_loop())

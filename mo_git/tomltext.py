@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,8 @@ _WIDTH = 100
 
 def parse_toml(text: str, source: str, code: Exit) -> dict[str, Any]:
     """The document as plain data; broken TOML is a MoError that starts with source:line:column."""
+    import tomllib  # here: most verbs read no TOML
+
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except RecursionError:

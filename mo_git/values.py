@@ -5,7 +5,6 @@ Pure.  A reader raises `Wrong`, whose arguments are complete messages, one per t
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -28,6 +27,8 @@ class Wrong(ValueError):
 
 def nearest(name: str, valid: Collection[str]) -> str:
     """`, did you mean "x"?` for a near miss, else an empty string."""
+    import difflib  # here: only mistakes need it
+
     found = difflib.get_close_matches(name, valid, 1)
     return f', did you mean "{found[0]}"?' if found else ""
 

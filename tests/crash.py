@@ -54,11 +54,11 @@ class Forge:
         return answer["code"], answer["instants"]
 
 
-# -- the program ----------------------------------------------------------------------------------------------
+# -- the program ---------------------------------------------------------------------------------------
 
 
 def serve() -> None:
-    import mo_daemon.main  # noqa: F401, PLC0415  (imported before the forks)
+    import mo_daemon.main  # noqa: F401  (imported before the forks)
 
     for line in sys.stdin:
         order = json.loads(line)
@@ -75,7 +75,7 @@ def serve() -> None:
 
 
 def _be_a_daemon(order: dict[str, Any], report: int) -> None:
-    from mo_daemon import main  # noqa: PLC0415
+    from mo_daemon import main
 
     os.set_inheritable(report, False)
     os.environ.clear()
@@ -106,11 +106,11 @@ class Fuse:
 
 def _instrument(passed: Callable[[str], None]) -> None:
     """Names an instant before and after everything that leaves a trace outside the process."""
-    from mo_daemon.book import Book  # noqa: PLC0415
-    from mo_git import process  # noqa: PLC0415
-    from mo_git.git import refs  # noqa: PLC0415
-    from mo_git.home import Home  # noqa: PLC0415
-    from mo_git.ledger.writer import Ledger  # noqa: PLC0415
+    from mo_daemon.book import Book
+    from mo_git import process
+    from mo_git.git import refs
+    from mo_git.home import Home
+    from mo_git.ledger.writer import Ledger
 
     def around(owner: Any, name: str, title: Callable[..., str]) -> None:
         inner = getattr(owner, name)
@@ -159,7 +159,7 @@ def _instrument(passed: Callable[[str], None]) -> None:
 
 
 def _kind_of(name: str) -> str:
-    """refs/heads/mo/GOAL/integration, refs/heads/mo/GOAL/TASK, refs/mo/keep/..., refs/mo/GOAL/{base,good/N}."""
+    """Which of mo's refs: integration, task, target, keep, base, good or notes."""
     parts = name.split("/")
     if parts[1] == "notes":
         return "notes"

@@ -1,4 +1,4 @@
-"""The pages of docs/ as data: what they show being typed, and what they say about commands, keys and files."""
+"""The pages of docs/ as data: what they show being typed, and what they say about the program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ GENERATED = ("docs/cli.md",)
 HOME = "/home/me"  # what the pages call the home directory
 
 # ```console, ```toml a/file, or <!-- console, hidden from readers
-_BLOCK = re.compile(r"^(?:```|<!-- )(?P<info>\w+[^\n]*)\n(?P<text>.*?)^(?:```|-->)$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?:```|<!-- )(?P<info>\w+(?:(?!-->)[^\n])*)\n(?P<text>.*?)^(?:```|-->)$", re.MULTILINE | re.DOTALL
+)
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
@@ -70,7 +73,7 @@ def pattern(shown: str, home: str) -> re.Pattern[str]:
     text = text.replace(r"\.\.\.", ".*")
     text = re.sub(r"\b(?=[a-f]*\d)[0-9a-f]{7,40}\b", "[0-9a-f]{7,40}", text)
     text = re.sub(r"\b\d\d:\d\d(:\d\d)?\b", r"\\d\\d:\\d\\d(:\\d\\d)?", text)
-    text = re.sub(r"\b\d+\\\.\d s\b", r"[\\d.]+ s", text)
+    text = re.sub(r"\b\d+(?:\\\.\d)? s\b", r"[\\d.]+ s", text)
     return re.compile(re.sub(r"(?<=[a-z]\\-)(?=[a-z]*\d)[a-z0-9]{4}\b", "[a-z0-9]{4}", text))
 
 
@@ -79,14 +82,15 @@ def pattern(shown: str, home: str) -> re.Pattern[str]:
 
 def spans(page: str) -> list[str]:
     """Inline code, a span each; blocks are left out."""
-    return [" ".join(span.split()) for _, span in _SPAN.findall(_BLOCK.sub("", page).replace("\n```\n", "\n"))]
+    return [" ".join(span.split()) for _, span in _SPAN.findall(_FENCED.sub("", page))]
 
 
 def commands(page: str) -> list[str]:
     """Every command line of mo on a page, in blocks or inline."""
-    lines = [line.strip().removeprefix("$ ") for line in page.splitlines()]
-    found = [line for line in lines if re.match(r"mo( |$)", line)]
-    return found + [span for span in spans(page) if re.match(r"mo( |$)", span)]
+    blocks = [block["text"] for block in _BLOCK.finditer(page) if block["info"] in ("console", "sh")]
+    lines = [line.removeprefix("$ ") for text in blocks for line in text.splitlines()]
+    lines += re.findall(r"^    (.*)$", _BLOCK.sub("", page), re.MULTILINE)
+    return [line for line in [*lines, *spans(page)] if re.match(r"mo [a-z-]", line)]
 
 
 def unknown(command: str) -> str:
@@ -115,7 +119,9 @@ def unknown(command: str) -> str:
 
 def _words(command: str) -> list[str]:
     """The words up to where the shell does something else with the line."""
-    return shlex.split(re.split(r" (?:\||&&|;|>|2>)", command)[0], comments=True)
+    words = shlex.split(command, comments=True)
+    ends = [at for at, word in enumerate(words) if word in ("|", "&&", "||", ";", ">", "2>")]
+    return words[: ends[0]] if ends else words
 
 
 # -- links --------------------------------------------------------------------------------------------
@@ -124,7 +130,9 @@ def _words(command: str) -> list[str]:
 def links(page: str) -> list[tuple[str, str]]:
     """(path, anchor) of every link that stays in the project; either may be empty."""
     found = re.findall(r"\]\(([^)\s]+)\)", _SPAN.sub("", page))
-    return [(path, anchor) for path, _, anchor in (target.partition("#") for target in found) if "://" not in path]
+    return [
+        (path, anchor) for path, _, anchor in (target.partition("#") for target in found) if "://" not in path
+    ]
 
 
 def headings(page: str) -> set[str]:

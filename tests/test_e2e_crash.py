@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mo_git.home import state_dir as home_state_dir
 from mo_git.ledger.records import goal_to_data
 from mo_git.ledger.writer import Ledger
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalSpec, Kind, Plan, TaskSpec
+from mo_git.process import identify
 from tests.crash import Forge
-from tests.driver import Mo
+from tests.driver import Mo, plan
+from tests.support import RepoBuilder
 
 SOAK = bool(os.environ.get("MO_SOAK"))
 
@@ -110,7 +116,7 @@ def finish(forge: Forge, mo: Mo, goal: str) -> None:
     assert has_ended(mo.goal(goal)), mo.log()[-3000:]
 
 
-# -- crash points ---------------------------------------------------------------------------------------------
+# -- crash points --------------------------------------------------------------------------------------
 
 FACTS = (
     "gate_proved goal_started",
@@ -127,7 +133,11 @@ FACTS = (
     "operation_ended",
 )
 EFFECTS = ("request recorded", "request file gone", "ref base", "ref task", "ref integration", "ref good")
-INSTANTS = [f"{when} {what}" for what in (*FACTS, *EFFECTS, "ref notes", "start of sh") for when in ("before", "after")]
+INSTANTS = [
+    f"{when} {what}"
+    for what in (*FACTS, *EFFECTS, "ref notes", "start of sh")
+    for when in ("before", "after")
+]
 # Each of these leaves records, refs and programs in another state; the others lie beside one of them.
 TELLING = {
     *("after request recorded", "after ref base", "after gate_proved goal_started", "after attempt_started"),
@@ -155,8 +165,6 @@ def test_a_kill_at_any_step_changes_nothing(
     forge: Forge, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every write, rename, transaction and start of a program is an instant; MO_SOAK=1 tries them all."""
-    from tests.support import RepoBuilder
-
     chosen = random.Random(20)
     seconds, tried, killed, kills, step = time.monotonic(), 0, 0, 0, 0
     while True:
@@ -179,3 +187,170 @@ def test_a_kill_at_any_step_changes_nothing(
     with capsys.disabled():
         spent = time.monotonic() - seconds
         print(f"\nkilled at {killed} of {step} steps, {kills} kills, in {spent:.0f} s: all runs ended alike")
+
+
+# -- real processes -----------------------------------------------------------------------------------
+
+# Writes a part, starts what a kill of the leader leaves behind (a plain child, one in a session of its own, a
+# daemon that ignores SIGTERM), and finishes the file.
+AGENT = """
+import os, subprocess, sys, time
+name = sys.argv[1]
+print("part", file=open(name, "w"), flush=True)
+sleep = [sys.executable, "-c", "import time; time.sleep(300)"]
+subprocess.Popen(sleep)
+subprocess.Popen(sleep, start_new_session=True)
+stubborn = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.fork() and os._exit(0); " \
+    "os.setsid(); os.fork() and os._exit(0); time.sleep(300)"
+subprocess.run([sys.executable, "-c", stubborn])
+time.sleep(float(sys.argv[2]))
+print("whole", file=open(name, "a"))
+"""
+GATE = "for file in part-*; do test ! -e $file || grep -q whole $file || exit 1; done"
+
+
+def queue_ten(mo: Mo, seconds: float = 0.2) -> str:
+    """Queue ten tasks (a chain of three, a diamond, three independents) that leave processes behind."""
+    mo.repo.commit({"agent.py": AGENT})
+    mo.configure(
+        gate={"command": GATE, "proof": "off"},
+        orchestrator={"max_parallel": 4, "tick_seconds": 0.2},
+    )
+    needs = {"b": "a", "c": "b", "e": "d", "f": "d", "g": "ef"}
+    tasks = [
+        {
+            "id": name,
+            "run": [sys.executable, "agent.py", f"part-{name}", str(seconds)],
+            "depends_on": list(needs.get(name, "")),
+        }
+        for name in TEN
+    ]
+    file = mo.repo.path.parent / "plan.json"
+    file.write_text(plan(tasks))
+    mo("do", f"@{file}", "--detach")
+    return mo.goal().id
+
+
+TEN = tuple("abcdefghij")
+TEN_FILES = {f"part-{name}": "part\nwhole" for name in TEN}
+
+
+def assert_ten_are_done(mo: Mo, goal: str) -> None:
+    status = mo.goal(goal)
+    assert (str(status.state), status.reason) == ("done", ""), mo.log()[-4000:]
+    mo.stop()
+    assert_landed_once(mo, goal, TEN)
+    tree = mo.repo.tree(f"mo/{goal}/integration")
+    assert {name: text for name, text in tree.items() if name.startswith("part-")} == TEN_FILES
+
+
+def assert_work_is_kept(mo: Mo, goal: str) -> int:
+    """What attempts left that were killed at work is under refs/mo/keep; how many there were."""
+    count = 0
+    for name, task in mo.goal(goal).tasks.items():
+        for attempt in task.attempts:
+            if attempt.failure == "lost" and attempt.kept:
+                assert mo.repo.tree(attempt.kept)[f"part-{name}"] in ("part", "part\nwhole")
+                count += 1
+    return count
+
+
+def test_kill_9_in_the_middle_of_ten_tasks(mo: Mo) -> None:
+    goal = queue_ten(mo, 1.0)
+
+    def in_the_middle() -> bool:
+        states = Counter(mo.states(goal).values())
+        parts = list(state_dir(mo).glob("tasks/*/part-*"))
+        return states["landed"] >= 2 and states["running"] >= 2 and len(parts) >= 2
+
+    mo.wait_for(in_the_middle)
+    before = {name: task.attempt for name, task in mo.goal(goal).tasks.items() if task.state == "running"}
+    mo.kill()
+    assert len(mo.programs()) >= 2  # agents live on without their daemon
+    mo("daemon", "start")
+    mo.wait_for(lambda: has_ended(mo.goal(goal)), 60)
+    assert_ten_are_done(mo, goal)
+    assert assert_work_is_kept(mo, goal) >= 2
+    after = {name: task.attempt for name, task in mo.goal(goal).tasks.items()}
+    assert all(after[name] == n + 1 for name, n in before.items())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_kill_9_again_and_again(mo: Mo, capsys: pytest.CaptureFixture[str]) -> None:
+    """The daemon is killed at random moments until the goal is done."""
+    chosen = random.Random(7)
+    goals, kills, kept, begun = 0, 0, 0, time.monotonic()
+    while goals < (12 if SOAK else 2):
+        goal = queue_ten(mo)
+        while not has_ended(mo.goal(goal)):
+            time.sleep(chosen.uniform(0.05, 1.5))
+            if mo.daemon() is not None:
+                mo.kill()
+                kills += 1
+            mo("daemon", "start")
+        assert_ten_are_done(mo, goal)
+        kept += assert_work_is_kept(mo, goal)
+        goals += 1
+    with capsys.disabled():
+        spent = time.monotonic() - begun
+        print(f"\n{kills} kills in {goals} goals of ten tasks, {kept} attempts kept, {spent:.0f} s")
+
+
+def state_dir(mo: Mo) -> Path:
+    return home_state_dir(mo.home.common_dir, os.environ)
+
+
+# -- ending and starting ------------------------------------------------------------------------------
+
+
+def test_sigterm_keeps_the_work_and_the_next_start_goes_on(mo: Mo) -> None:
+    goal = queue_ten(mo, 2.0)
+    mo.wait_for(lambda: len(list(state_dir(mo).glob("tasks/*/part-*"))) >= 4)
+    begun = time.monotonic()
+    mo.stop()
+    assert time.monotonic() - begun < 12
+    assert mo.programs() == []
+    stopped = [task for task in mo.goal(goal).tasks.values() if task.attempts]
+    assert {str(task.state) for task in stopped} == {"waiting"}
+    assert assert_work_is_kept(mo, goal) == 4
+    mo("daemon", "start")
+    mo.wait_for(lambda: has_ended(mo.goal(goal)), 60)
+    assert_ten_are_done(mo, goal)
+
+
+def test_ten_starts_at_once_make_one_daemon(mo: Mo) -> None:
+    mo.home.create()
+    starts = [mo.start("daemon", "start", "--json") for _ in range(10)]
+    said = [json.loads(start.communicate(timeout=60)[0]) for start in starts]
+    assert {document["pid"] for document in said} == {mo.daemon().pid}  # type: ignore[union-attr]
+    assert [start.returncode for start in starts] == [0] * 10
+    assert mo.log().count(f"for {mo.repo.path}") == 1
+
+
+def test_a_reused_pid_is_not_taken_for_the_daemon(mo: Mo) -> None:
+    mo.home.create()
+    mine = identify(os.getpid())
+    assert mine is not None
+    stale = {"v": 1, "pid": mine.pid, "start": "1", "boot": mine.boot, "version": "0", "web": None}
+    mo.home.write_daemon(stale)
+    assert "not running" in mo("daemon", "stop").out
+    mo("daemon", "start")
+    daemon = mo.daemon()
+    assert daemon is not None
+    assert daemon.pid != mine.pid
+
+
+def test_the_variables_of_a_git_hook_do_not_reach_the_daemon(mo: Mo, tmp_path: Path) -> None:
+    """A hook that runs mo hands on GIT_DIR and GIT_INDEX_FILE; with them, git would work elsewhere."""
+    other = RepoBuilder.create(tmp_path / "other", {"a": "a"})
+    before = other.git("for-each-ref"), other.git("status", "--porcelain")
+    mo.environ |= {"GIT_DIR": str(other.path / ".git"), "GIT_INDEX_FILE": str(other.path / ".git" / "index")}
+    goal = queue_ten(mo, 0)
+    mo.wait_for(lambda: has_ended(mo.goal(goal)), 60)
+    daemon = mo.daemon()
+    assert daemon is not None
+    variables = Path(f"/proc/{daemon.pid}/environ").read_bytes().split(b"\0")
+    assert [one for one in variables if one.startswith((b"GIT_DIR", b"GIT_INDEX"))] == []
+    assert_ten_are_done(mo, goal)
+    assert (other.git("for-each-ref"), other.git("status", "--porcelain")) == before

@@ -9,8 +9,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,12 @@ SRC_LAYOUT = {
     "src/pkg/__init__.py": ADD,
     "tests/test_pkg.py": ADD_TEST,
 }
+
+
+@pytest.fixture(autouse=True)
+def tests_own_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python` and `python3` are those that run the tests."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ def make_venv(home: Path) -> Path:
     return next(home.glob("lib/python*/site-packages"))
 
 
+NO_RESULT = "gate not proved: the gate gives no result on the base: "
 BREAKER = task("breaker", "src/pkg/__init__.py", BAD_ADD)
 
 
@@ -217,7 +226,10 @@ def test_code_that_is_on_a_path_and_not_installed(mo: Mo, tmp_path: Path) -> Non
 def test_a_gate_of_true(mo: Mo) -> None:
     mo.repo.commit(FLAT)
     reason = "gate not proved: the gate passes although the code is unreadable"
-    hint = "set gate.command to what runs your tests: mo config set gate.command 'python3 -m unittest discover -s tests'"
+    hint = (
+        "set gate.command to what runs your tests: "
+        "mo config set gate.command 'python3 -m unittest discover -s tests'"
+    )
     assert refused(mo, "--gate", "true") == (reason, hint)
     assert halted(mo, "--gate", "true") == f"{reason}; {hint}"
     follow(mo, hint)
@@ -300,6 +312,49 @@ def test_the_remedy_for_a_copied_environment_leaves_the_original_alone(mo: Mo) -
     assert file.read_text() == before
 
 
+def make_wheel(directory: Path, name: str) -> None:
+    """An installed package as a file that pip installs, so that no index is needed."""
+    package = distribution(name)
+    files = [
+        file
+        for file in package.files or ()
+        if ".." not in file.parts and file.suffix != ".pyc" and file.name not in ("RECORD", "INSTALLER")
+    ]
+    (info,) = {file.parts[0] for file in files if file.parts[0].endswith(".dist-info")}
+    with zipfile.ZipFile(directory / f"{name}-{package.version}-py3-none-any.whl", "w") as wheel:
+        for file in files:
+            wheel.write(str(file.locate()), str(file))
+        wheel.writestr(f"{info}/RECORD", "\n".join(f"{file},," for file in files))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_remedy_for_a_runner_that_is_not_installed(mo: Mo, tmp_path: Path) -> None:
+    mo.repo.commit({**INSTALLABLE, "tests/test_pkg.py": "import pytest\n" + ADD_TEST})
+    make_venv(tmp_path / "env")
+    activate(mo, tmp_path / "env")
+    message, hint = refused(mo)
+    assert message == (
+        f"{NO_RESULT}the test run left no results: no test report was written; "
+        f"its output ends: {tmp_path}/env/bin/python3: No module named pytest"
+    )
+    assert (
+        """mo config set workspace.setup '["python3 -m venv --clear .venv", """
+        """".venv/bin/python -m pip install -e . pytest"]'"""
+    ) in hint
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for name in ("pytest", "iniconfig", "packaging", "pluggy", "pygments"):
+        make_wheel(wheels, name)
+    mo.environ |= NO_INDEX | {"PIP_FIND_LINKS": str(wheels)}
+    mo("daemon", "stop")
+    follow(mo, hint)
+    assert mo("init", timeout=200).out.startswith("gate: python3 -m pytest (proved; ")
+    ran = do(mo, GOOD, BREAKER, code=Exit.FAILED)
+    assert ran.states == {"good": "landed", "breaker": "ejected"}
+    assert ran.failed_ids == [["tests/test_pkg.py::tests.test_pkg.T::test_add"]]
+
+
 # -- the proof, for npm -------------------------------------------------------------------------------
 
 WORKSPACE = {
@@ -330,6 +385,7 @@ def test_absolute_links_of_an_npm_workspace_are_turned_to_the_worktree(mo: Mo) -
     assert (mo.repo.path / "node_modules/lib").readlink() == mo.repo.path / "packages/lib"
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_project_s_own_package_in_node_modules(mo: Mo) -> None:
     require("npm")
     mo.environ |= {"npm_config_offline": "true", "npm_config_audit": "false"}
@@ -347,14 +403,13 @@ def test_a_copy_of_the_project_s_own_package_in_node_modules(mo: Mo) -> None:
     mo("init")
     ran = do(mo, JS_GOOD, JS_BREAKER, code=Exit.FAILED)
     assert ran.states == {"good": "landed", "breaker": "ejected"}
-    assert copy.is_dir() and not copy.is_symlink()
+    assert not copy.is_symlink()
 
 
 # -- gates that are no good ---------------------------------------------------------------------------
 
 MORE = task("good", "more.py", "MORE = 1\n")
 BAD = task("bad", "pkg.py", BAD_ADD)
-NO_RESULT = "gate not proved: the gate gives no result on the base: "
 
 
 def test_gates_that_give_no_result(mo: Mo) -> None:
@@ -393,7 +448,7 @@ def test_gates_that_give_no_result(mo: Mo) -> None:
         NO_RESULT + "the test run left no results: the test report out/a.xml is not readable: "
     )
     assert refused(mo, "--gate", UNITTEST)[0] == (
-        NO_RESULT + "the test run left no results: no test report was written"
+        NO_RESULT + "the test run left no results: no test report was written; its output ends: OK"
     )
     assert halted(mo, "--gate", "no-such-program -q") == NO_RESULT + missing + "; " + install.replace(
         "/init/", "/GOAL/"
@@ -442,7 +497,7 @@ def test_a_gate_s_own_junit_reports(mo: Mo) -> None:
 @pytest.mark.slow
 def test_candidates_that_leave_the_gate_without_a_verdict_wait_for_a_person(mo: Mo) -> None:
     mo.repo.commit(FLAT)
-    mo.configure(gate={"command": UNITTEST, "timeout": 5})
+    mo.configure(gate={"command": UNITTEST, "timeout": 10})
     tests = {
         "hangs": "import time; time.sleep(300)",
         "dies": "import os; os._exit(0)",
@@ -520,7 +575,7 @@ NEEDS_VENDOR = {
 }
 
 
-@pytest.mark.parametrize("more", ["", "pwd > vendor/where"])
+@pytest.mark.parametrize("more", ["", pytest.param("pwd > vendor/where", marks=pytest.mark.slow)])
 def test_set_up_runs_once_per_slot_or_once_for_all(mo: Mo, sealed: Path, more: str) -> None:
     """What names no place is cloned into other slots; what does is made again in each."""
     mo.repo.commit({**NEEDS_VENDOR, "install.sh": INSTALL.format(more=more)})
@@ -555,7 +610,7 @@ def test_a_failing_set_up_halts_the_goal(mo: Mo, sealed: Path) -> None:
     def resumed(state: str) -> Any:
         """The goal after the next `mo resume`, when nothing of it is under way any more."""
         mo("resume", goal, code=None)
-        mo.wait_for(lambda: mo.goal().state == state and "gating" not in mo.states().values())
+        mo.wait_for(lambda: mo.goal().state == state and "gating" not in mo.states().values(), 60)
         return show(mo)
 
     ran = do(mo, *tasks, code=Exit.PERSON)
@@ -608,7 +663,7 @@ def test_gates_of_goals_and_settings_do_not_mix(mo: Mo, sealed: Path) -> None:
         mo.json("do", plan_file(mo, MORE), "--detach", "--gate", gate(name))["goal"]
         for name in ("one", "two")
     )
-    mo.wait_for(lambda: all(mo.goal(goal).state == "done" for goal in (one, two)))
+    mo.wait_for(lambda: all(mo.goal(goal).state == "done" for goal in (one, two)), 60)
     assert runs() == {"one", "two"}
     for goal, name in ((one, "one"), (two, "two")):
         logs = (mo.repo.path / ".mo/runs" / goal / "integration").glob("*.log")
@@ -629,13 +684,13 @@ def test_a_gate_that_changes_under_a_running_goal_is_proved_first(mo: Mo, sealed
     mo("config", "set", "--local", "gate.command", "true")
     do(mo, MORE, code=Exit.GATE)
     (sealed / "go").touch()
-    mo.wait_for(lambda: mo.goal(goal).state == "halted" and mo.states(goal) == {"bad": "candidate"})
+    mo.wait_for(lambda: mo.goal(goal).state == "halted" and mo.states(goal) == {"bad": "candidate"}, 60)
     found = show(mo, goal)
     assert found["reason"].startswith("gate not proved: the gate passes although the code is unreadable; ")
     assert found["landings"] == []
     mo("config", "set", "--local", "gate.command", f"{UNITTEST} -v")
     mo("resume", goal, code=None)
-    mo.wait_for(lambda: mo.goal(goal).state == "failed")
+    mo.wait_for(lambda: mo.goal(goal).state == "failed", 60)
     assert mo.states(goal) == {"bad": "ejected"}
 
 

@@ -262,6 +262,8 @@ def the_tree_is_that_of_plain_merges(mo: Mo, shown: Mapping[str, Any]) -> None:
         clone.git("merge", "-q", "--no-ff", "--no-edit", f"mo/{shown['id']}/{landing['tasks'][0]}")
         assert clone.head("HEAD^{tree}") == landing["tree"] == mo.repo.head(f"{landing['commit']}^{{tree}}")
     assert shown["landings"][-1]["commit"] == shown["integration"]
+    tips = mo.repo.git("reflog", "show", "--format=%H", f"mo/{shown['id']}/integration").split()
+    assert tips == [*reversed([landing["commit"] for landing in shown["landings"]]), shown["base"]]
     assert [
         landing["commit"] for landing in shown["landings"] if not passes(clone, landing["commit"], PYTEST)
     ] == []
@@ -545,6 +547,43 @@ def test_a_gate_without_a_verdict_holds_one_task_and_the_queue_goes_on(mo: Mo) -
     mo.configure(gate={"command": "true", "proof": "off", "timeout": 20})
     mo("retry", goal)
     assert str(finish(mo, goal).state) == "done"
+
+
+def test_a_second_conflict_waits_for_a_person(mo: Mo) -> None:
+    repo = mo.repo
+    repo.commit({"colours": COLOURS})
+    mo.configure(**QUICK)
+    wait = f'if [ "$MO_ATTEMPT_NUMBER" = 1 ]; then {after("blue")} else {after("red-one")} fi; '
+    goal = start(
+        mo,
+        [
+            {"id": "blue", "run": sh("sed -i s/colour.*/'colour = blue'/ colours")},
+            {
+                "id": "red-one",
+                "run": sh(HELD + "sed -i s/blue/red/ colours"),
+                "depends_on": ["blue"],
+            },
+            {"id": "green", "run": sh(wait + "sed -i s/colour.*/'colour = green'/ colours")},
+            {"id": "on-green", "run": sh("true"), "depends_on": ["green"]},
+        ],
+    )
+    mo.wait_for(lambda: mo.goal(goal).tasks["green"].attempt == 2)
+    let_go(mo, goal, "red-one")
+    finish(mo, goal)
+    shown = mo.json("show", goal)["goal"]
+    expected = {"blue": "landed", "red-one": "landed", "green": "conflict", "on-green": "skipped"}
+    assert mo.states(goal) == expected
+    assert shown["conflicts"] == [
+        {"task": "green", "with": ["blue"], "paths": ["colours"], "resolution": "redo"},
+        {"task": "green", "with": ["red-one"], "paths": ["colours"], "resolution": "person"},
+    ]
+    (need,) = shown["needs"]
+    assert need == {"task": "green", "why": "conflict in colours", "do": f"mo retry {goal}/green"}
+    assert repo.tree(f"mo/{goal}/green")["colours"] == "colour = green\nshape = round"
+    assert repo.tree(shown["integration"])["colours"] == "colour = red\nshape = round"
+    mo("retry", f"{goal}/green")
+    assert str(finish(mo, goal).state) == "done"
+    assert repo.tree(f"mo/{goal}/integration")["colours"] == "colour = green\nshape = round"
 
 
 def test_a_red_goal_check_is_a_failed_goal(mo: Mo) -> None:

@@ -318,3 +318,49 @@ def test_work_that_stands_on_a_task_taken_back_does_not_land(mo: Mo) -> None:
     let_go(mo, goal, "b")
     assert str(finish(mo, goal).state) == "done"
     assert set(repo.tree(mo.goal(goal).integration)) == {"README.md", "a", "b", "c"}
+
+
+# -- odd situations -----------------------------------------------------------------------------------
+
+
+def test_commits_of_others_on_integration_are_not_taken_for_gated(mo: Mo) -> None:
+    repo = mo.repo
+    mo.configure(**QUICK)
+    tasks = [
+        {"id": "a", "run": sh("echo a > a")},
+        {"id": "b", "run": sh(HELD + "echo b > b"), "depends_on": ["a"]},
+    ]
+    goal = start(mo, tasks)
+    mo.wait_for(lambda: state(mo, goal, "b") == "running")
+    repo.git("switch", "-q", f"mo/{goal}/integration")
+    foreign = repo.commit({"foreign": "not gated\n"})
+    repo.git("switch", "-q", "main")
+    error = refusal(mo, "land", goal, code=5)
+    assert f"the integration branch of {goal} is at {foreign[:12]}" in error["message"]
+    assert f"mo recover {goal}" in error["hint"]
+    let_go(mo, goal, "b")
+    assert str(finish(mo, goal).state) == "halted"
+    assert repo.head(f"mo/{goal}/integration") == foreign
+    assert "is kept as refs/mo/keep/" in mo("recover", goal).out
+    mo("resume", goal)
+    assert str(finish(mo, goal).state) == "done"
+    mo("land", goal)
+    assert set(repo.tree("main")) == {"README.md", "a", "b"}
+    assert foreign in repo.git("for-each-ref", f"refs/mo/keep/{goal}")
+
+
+def test_a_goal_from_a_detached_head_and_a_target_without_common_history(mo: Mo) -> None:
+    repo = mo.repo
+    mo.configure(**QUICK)
+    repo.git("switch", "-q", "--detach")
+    goal = run(mo, [{"id": "t", "run": sh("echo t > t")}], "--base", "HEAD")
+    error = refusal(mo, "land", goal, code=2)
+    assert "has no target branch" in error["message"]
+    assert "--onto BRANCH" in error["hint"]
+    assert "target" in refusal(mo, "sync", goal, code=2)["message"]
+    mo("land", goal, "--onto", "main")
+    assert repo.tree("main")["t"] == "t"
+
+    repo.git("switch", "-q", "--orphan", "other")
+    repo.commit({"alone": "x\n"})
+    assert "no common history" in refusal(mo, "land", goal, "--onto", "other", code=5)["message"]

@@ -580,11 +580,11 @@ SETUP = "from setuptools import setup\nsetup()\n"
         ),
         (
             {"package.json": '{"devDependencies": {"vitest": "1"}}'},
-            [Detected("npx vitest run", "vitest", "package.json depends on vitest", (NPM,))],
+            [Detected("npx --no vitest run", "vitest", "package.json depends on vitest", (NPM,))],
         ),
         (
             {"package.json": '{"dependencies": {"jest": "1"}}', "package-lock.json": ""},
-            [Detected("npx jest", "jest", "package.json depends on jest", ("npm ci",))],
+            [Detected("npx --no jest", "jest", "package.json depends on jest", ("npm ci",))],
         ),
         (
             {"test/a.test.mjs": "import test from 'node:test'\n"},

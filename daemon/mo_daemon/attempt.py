@@ -374,7 +374,8 @@ async def recover_attempt(services: Services, goal: GoalStatus, task: TaskStatus
     last = task.attempts[-1]
     kept = ""
     slot = services.pool.held_at(last.worktree)  # whatever the agent did to its HEAD
-    if slot is not None:
+    begun = services.home.run_dir(goal.id, task.spec.id, last.n).exists()  # else it is a half-made checkout
+    if slot is not None and begun:
         kept = await _keep(services, goal.id, task.spec.id, last.n, slot, last.base)
     reason = "the daemon ended while this attempt ran"
     data = {"class": FailureClass.LOST, "reason": reason, "kept": kept}

@@ -287,7 +287,8 @@ def _skips(goal: GoalStatus) -> list[NewFact]:
 def _end(goal: GoalStatus) -> Action:
     """The goal's own check first: also where nothing had to be changed, it has to hold."""
     some = any(task.satisfied for task in goal.tasks.values())
-    if goal.spec.plan.check is not None and goal.checked is None and some:
+    checked = goal.checked is not None and goal.checked["commit"] == goal.integration
+    if goal.spec.plan.check is not None and some and not checked:
         return CheckGoal(goal.id)
     return FinishGoal(goal.id)
 

@@ -11,6 +11,7 @@ from mo_daemon.services import Services, last_line
 from mo_git.git import provenance
 from mo_git.lifecycle import GoalStatus, outcome
 from mo_git.model import GoalState, Kind, NewFact
+from mo_git.text import count
 
 
 async def check_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
@@ -35,6 +36,8 @@ async def finish_goal(services: Services, goal: GoalStatus) -> None:
     notes = {landing["commit"]: _note(goal, landing) for landing in goal.landings}
     if notes:
         await services.git(provenance.add_notes, services.repo, notes)
+    if not all(task.ended for task in goal.tasks.values()):
+        return  # a person has said retry meanwhile
     state, reason = outcome(goal)
     facts = [NewFact(goal.id, Kind.GOAL_ENDED, {"state": state, "reason": reason})]
     if state is GoalState.DONE and goal.spec.deliver == "merge" and goal.landings:
@@ -47,11 +50,12 @@ def _note(goal: GoalStatus, landing: Mapping[str, Any]) -> str:
     """What `git log --notes=mo` shows below a landing."""
     commit = landing["commit"]
     gate: Mapping[str, Any] = next((one for one in reversed(goal.gates) if one["commit"] == commit), {})
-    tests = gate.get("tests", {})
+    passed = gate.get("tests", {}).get("passed", 0)
+    said = f"{count(passed, 'test')} passed" if passed else gate.get("reason") or "judged by its exit code"
     lines = [
         f"goal: {goal.id} ({goal.spec.title})",
         f"tasks: {', '.join(landing['tasks'])}" if landing["tasks"] else f"{landing['purpose']}",
-        f"gate: {gate.get('result', 'green')}, {tests.get('passed', 0)} tests passed",
+        f"gate: {gate.get('result', 'green')}, {said}",
         f"tree: {landing['tree']}",
     ]
     return "\n".join(lines) + "\n"

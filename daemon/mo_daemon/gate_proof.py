@@ -19,7 +19,9 @@ from pathlib import Path, PurePosixPath
 from mo_daemon.gate import GREEN, NONE, RED, UNKNOWN, GateCommand, GateRun, GateSlot, Provision, Started
 from mo_daemon.gate_remedy import leaks, remedy, unknown_remedy
 from mo_daemon.runners import package_scripts
+from mo_daemon.services import last_line
 from mo_daemon.threads import in_thread
+from mo_daemon.verdicts import NO_RESULTS
 from mo_git.git.binary import Git
 from mo_git.model import Command
 
@@ -58,6 +60,8 @@ async def prove(
         baseline = await run(log=log_dir / "base-again.log", baseline=None)
     if baseline.result == UNKNOWN:
         reason = f"the gate gives no result on the base: {baseline.reason}"
+        if NO_RESULTS in baseline.reason and (line := last_line(baseline.log)) and not line.startswith("$ "):
+            reason += f"; its output ends: {line}"
         return Proof(False, baseline, reason, unknown_remedy(slot.path, command.command, baseline))
     if command.command == NONE:
         return Proof(True, baseline, baseline.reason)

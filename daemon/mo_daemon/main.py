@@ -20,24 +20,26 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from mo_daemon import leftovers
 from mo_daemon.engine import Engine
 from mo_daemon.provision import Provisioner
 from mo_daemon.services import Services
 from mo_daemon.watch import Watch
 from mo_daemon.worktrees import Pool
 from mo_git import __version__, config, config_layers, process, trust
-from mo_git.errors import MoError
+from mo_git.errors import Exit, MoError
 from mo_git.git.binary import check_supported
 from mo_git.git.layout import discover
 from mo_git.git.merge import Merger
 from mo_git.git.repo import Repo
 from mo_git.home import Home, state_dir
-from mo_git.ledger.writer import Ledger
+from mo_git.ledger.writer import Ledger, LedgerFull
 from mo_git.lifecycle import replay
 
 log = logging.getLogger("mo")
@@ -80,19 +82,31 @@ def _serve(top: Path) -> int:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     process.become_subreaper()
     with ThreadPoolExecutor(GIT_THREADS, "git") as threads:
-        asyncio.run(_run(home, environ, settings, threads))
+        asyncio.run(_run(home, lock, environ, settings, threads))
     return 0
 
 
 def _lock(home: Home) -> IO[str] | None:
     """The lock that makes this the only daemon; held until the process ends."""
-    lock = home.lock_file.open("a")
+    try:
+        lock = home.lock_file.open("a")
+    except OSError as error:
+        hint = f"make {home.path} and what is in it writable"
+        raise MoError(f"cannot write {home.lock_file}: {error.strerror}", hint, Exit.CONFIG) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         return None
     return lock
+
+
+def _holds(home: Home, lock: IO[str]) -> bool:
+    """Whether the lock is still the one in `.mo/`: without that, a second daemon could start."""
+    try:
+        return os.path.samestat(home.lock_file.stat(), os.fstat(lock.fileno()))
+    except OSError:
+        return False
 
 
 def load_settings(home: Home, environ: Mapping[str, str]) -> config.Config:
@@ -107,12 +121,20 @@ def load_settings(home: Home, environ: Mapping[str, str]) -> config.Config:
 
 
 async def _run(
-    home: Home, environ: Mapping[str, str], settings: config.Config, threads: ThreadPoolExecutor
+    home: Home,
+    lock: IO[str],
+    environ: Mapping[str, str],
+    settings: config.Config,
+    threads: ThreadPoolExecutor,
 ) -> None:
     loop = asyncio.get_running_loop()
     ledger = Ledger(home.database)
     services = make_services(home, environ, settings, ledger, threads)
-    _end_survivors(ledger)
+    leftovers.end_programs(ledger, services.state)
+    leftovers.drop_locks(services.repo, settings.git.branch_prefix)
+    token = leftovers.OWN + services.token()
+    ledger.program_starting(token, "git of the daemon", time.time())
+    os.environ[process.MARKER] = token
     me = process.identify(os.getpid())
     assert me is not None
     about = {
@@ -146,15 +168,18 @@ async def _run(
     _notify("READY=1")
     log.info("mo %s, pid %d, for %s", __version__, me.pid, home.top)
     try:
-        await engine.run(lambda: services.settings.daemon.idle_minutes * 60)
+        await engine.run(lambda: services.settings.daemon.idle_minutes * 60, lambda: _holds(home, lock))
     finally:
         _notify("STOPPING=1")
         engine.stop()
         scheduler.shutdown(wait=False)
         watch.stop()
         await engine.end_jobs(END_SECONDS)
+        with suppress(MoError):
+            ledger.program_ended([token])
         ledger.close()
-        home.daemon_file.unlink(missing_ok=True)
+        if (home.read_daemon() or {}).get("pid") == me.pid:  # else it belongs to the next one already
+            home.daemon_file.unlink(missing_ok=True)
         log.info("ended")
 
 
@@ -167,7 +192,7 @@ def make_services(
 ) -> Services:
     state = state_dir(home.common_dir, environ, settings.workspace.root_dir)
     state.mkdir(parents=True, exist_ok=True)
-    repo = Repo(home.common_dir)
+    repo = Repo(home.common_dir, top=home.top)
     goals = {spec.id: replay(spec, ledger.facts(spec.id)) for spec in ledger.current_goals()}
     return Services(
         home=home,
@@ -202,15 +227,6 @@ def make_provisioner(home: Home, state: Path, settings: config.Config) -> Provis
     )
 
 
-def _end_survivors(ledger: Ledger) -> None:
-    """End what an earlier daemon left running: found by token, never by a bare pid."""
-    tokens = ledger.programs()
-    if tokens:
-        killed = process.kill_marked(tokens)
-        log.info("%d programs of an earlier daemon: %d processes ended", len(tokens), killed)
-        ledger.program_ended(tokens)
-
-
 def _schedule(engine: Engine, watch: Watch, home: Home) -> AsyncIOScheduler:
     """Housekeeping by the clock; jobs only ask and tidy, they never do a goal's work."""
     scheduler = AsyncIOScheduler(
@@ -220,7 +236,8 @@ def _schedule(engine: Engine, watch: Watch, home: Home) -> AsyncIOScheduler:
 
     def tidy() -> None:
         keep = services.settings.log.keep_days * DAY
-        services.ledger.forget_before(time.time() - keep)
+        with suppress(LedgerFull):
+            services.ledger.forget_before(time.time() - keep)
         _rotate(home.log_file)
 
     async def every_hour() -> None:

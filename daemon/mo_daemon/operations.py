@@ -95,7 +95,7 @@ class Operator:
 
     def _landed(self, goal: GoalStatus, target: str, before: str, after: str) -> dict[str, Any]:
         missing = [task.spec.id for task in goal.tasks.values() if not task.satisfied]
-        landed = sum(len(landing["tasks"]) for landing in goal.landings)
+        landed = sum(task.state is TaskState.LANDED for task in goal.tasks.values())
         moved = (
             f"{target}: {before[:10]}..{after[:10]}"
             if before != after
@@ -121,8 +121,9 @@ class Operator:
         if await services.git(services.repo.is_ancestor, tip, goal.integration):
             return {"ok": True, "message": f"{goal.id} contains {target} ({tip[:10]}) already"}
         merge = await services.git(services.merger.merge, goal.integration, tip)
+        trouble = "change the same lines" if merge.conflicts else "cannot be merged"
         tree = _tree_or_refuse(
-            merge, f"{target} and {goal.id} change the same lines", _by_hand(goal, target, self._prefix)
+            merge, f"{target} and {goal.id} {trouble}", _by_hand(goal, target, self._prefix)
         )
         message = provenance.message(f"Merge {target} into {goal.id}", "", {"Mo-Goal": goal.id})
         commit = await services.git(self._commit, tree, [goal.integration, tip], message)
@@ -251,7 +252,7 @@ class Operator:
 
 def _tree_or_refuse(merge: Merge, what: str, hint: str) -> str:
     if merge.tree is None:
-        raise MoError(f"{what}: {', '.join(merge.conflicts)}", hint, Exit.PERSON)
+        raise MoError(f"{what}: {', '.join(merge.conflicts or merge.messages)}", hint, Exit.PERSON)
     return merge.tree
 
 

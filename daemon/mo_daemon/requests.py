@@ -155,7 +155,8 @@ def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     goal = desk.goal(payload["goal"])
     chosen = [_task(goal, payload["task"])] if payload.get("task") else list(goal.tasks.values())
     again = [task for task in chosen if _can_retry(task)]
-    if not again and goal.state is not GoalState.HALTED:
+    never_began = has_ended(goal) and goal.started_at is None  # what it depended on had failed
+    if not again and goal.state is not GoalState.HALTED and not never_began:
         what = f"{goal.id}/{payload['task']} is {chosen[0].state}" if payload.get("task") else f"in {goal.id}"
         raise MoError(f"nothing to retry: {what}", f"mo status {goal.id}")
     desk.check_settings()

@@ -217,7 +217,7 @@ def _go(command: Command, words: list[str], at: int, _: Path) -> Instrumented | 
         argv = _replace(
             command, words, at - 1, 2, [words[at - 1], "test", "-json"], r"\S*\bgo\s+test(?=\s|$)"
         )
-    keep = re.compile(rb'^\{.*"Action":"(?:pass|fail|skip)"')
+    keep = re.compile(rb'^\{.*"Action":"(?:pass|fail|skip)"|^FAIL\t')
     return Instrumented(argv, _output(testids.go), "go", keep=keep) if argv else None
 
 

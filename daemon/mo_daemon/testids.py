@@ -230,17 +230,20 @@ def jest(text: str, *tops: Path) -> Reading:
 
 
 _GO = {"pass": PASSED, "fail": FAILED, "skip": SKIPPED}
+_GO_BUILD = re.compile(r"FAIL\t(\S+) \[(?:build|setup) failed\]")
 
 
 def go(text: str, *tops: Path) -> Reading:
     """Read `go test -json` (cmd/test2json); ids are package::Test/subtest.
 
     A package that fails without a failing test (it does not build, or TestMain ends it) is an error under
-    the package's own name.
+    the package's own name.  Go before 1.20 says in plain text that one does not build.
     """
     found = _Collector(tops)
     failed_packages, blamed = set(), set()
     for line in text.splitlines():
+        if match := _GO_BUILD.fullmatch(line):
+            failed_packages.add(match[1])
         try:
             event = json.loads(line)
         except ValueError:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mo_daemon import sidecar
 from mo_git.git import worktrees
+from mo_git.git.layout import read_text
 from mo_git.git.repo import Repo
 
 
@@ -125,7 +126,7 @@ class Pool:
 def _admin_of(path: Path) -> Path | None:
     """The administration of a worktree that git still knows."""
     try:
-        admin = Path((path / ".git").read_text().removeprefix("gitdir: ").strip())
+        admin = Path(read_text(path / ".git").removeprefix("gitdir: ").removesuffix("\n"))
     except OSError:
         return None
     return admin if admin.is_dir() else None
@@ -135,7 +136,7 @@ def _branch_of(path: Path) -> str:
     """The branch that a worktree is on; empty when it is detached."""
     admin = _admin_of(path)
     try:
-        head = (admin / "HEAD").read_text() if admin else ""
+        head = read_text(admin / "HEAD") if admin else ""
     except OSError:
         head = ""
     prefix = "ref: refs/heads/"

@@ -97,7 +97,12 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-C", "directory", type=click.Path(path_type=Path), default=Path(), help="Run as if started in DIR."
+    "-C",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="Run as if started in DIR.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print documents (and errors) as JSON.")
 @click.option(

@@ -30,6 +30,7 @@ STOP_SECONDS = 20.0
 GONE_SECONDS = 3.0  # how long no daemon may be there while somebody waits for it
 _RACE_SECONDS = 0.1  # how long to leave to a daemon that holds the lock and has not shown itself
 _POLL_SECONDS = 0.02
+_FIRST_POLL_SECONDS = 0.002  # an idle daemon answers within milliseconds; the pauses double up to the next
 _OUTCOME_POLL_SECONDS = 0.03
 _TAIL_LINES = 8
 _ERROR_MARK = "mo-daemon: error: "  # before the JSON of a MoError in the log of a daemon that cannot start
@@ -210,6 +211,7 @@ def await_outcome(home: Home, name: str, timeout: float | None) -> dict[str, Any
     """
     reader: Reader | None = None
     begun = seen = time.monotonic()
+    pause = _FIRST_POLL_SECONDS
     try:
         while True:
             reader = reader or open_reader(home.database)
@@ -225,7 +227,8 @@ def await_outcome(home: Home, name: str, timeout: float | None) -> dict[str, Any
                     f"mo daemon start goes on with it; see {home.log_file}",
                     Exit.DAEMON,
                 )
-            time.sleep(_OUTCOME_POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(pause * 2, _OUTCOME_POLL_SECONDS)
     finally:
         if reader:
             reader.close()

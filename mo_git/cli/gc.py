@@ -26,7 +26,8 @@ from mo_git.cli.ids import ID, resolve_goal
 def command(obj: Context, goal: str | None, dry_run: bool, older_than: float) -> None:
     """Remove worktrees, logs and keep-refs that are no longer needed.
 
-    Only of goals that ended more than DAYS days ago.  Says what is removed, what is kept, and why.
+    Of goals that ended more than DAYS days ago, or of one GOAL that ended, whenever that was; and worktrees
+    that nothing uses now.  Integration branches and good commits stay.  Says what is removed.
     """
     home = open_home(obj)
     payload = {

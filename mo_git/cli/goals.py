@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 import unicodedata
 from collections.abc import Mapping
@@ -224,7 +223,8 @@ def goal_id(title: str) -> str:
         if len(longer) > SLUG_LENGTH:
             break
         slug = longer
-    return f"{slug or 'goal'}-{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
+    suffix = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(4))
+    return f"{slug or 'goal'}-{suffix}"
 
 
 # -- queueing -----------------------------------------------------------------------------------------

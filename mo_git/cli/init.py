@@ -33,7 +33,7 @@ _SHARED = (f"/{DIRECTORY}/*", f"!/{DIRECTORY}/config.toml", f"!/{DIRECTORY}/prom
 def command(obj: Context, gate: str | None, shared: bool, no_prove: bool) -> None:
     """Make .mo/, find and prove the gate, check git.
 
-    To prove the gate, mo runs it on HEAD and once more with the tracked source files emptied: a gate that is
+    To prove the gate, mo runs it on HEAD and once more with the source files made unreadable: a gate that is
     green there would notice nothing.  Running mo init again is harmless.
     """
     _, home = find_repository(obj.cwd)

@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.25
 @click.argument("goal", required=False, type=ID, metavar="[ID]")
 @click.option("--watch", is_flag=True, help="Go on showing what changes, until Ctrl-C.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if a goal failed, 5 if something needs you.")
-@click.option("-C", "directory", type=click.Path(), help="Run as if started in DIR.")
+@click.option("-C", "directory", type=click.Path(), metavar="DIR", help="Run as if started in DIR.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colour output.")
 @json_option
 @click.pass_obj

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -231,6 +229,9 @@ def dirty_commit(git: Git, message: str) -> str:
 
     Ignored files, mo's own and repositories inside the checkout are left out.  The index used is a copy.
     """
+    import shutil
+    import tempfile
+
     layout = discover(git.cwd)
     with tempfile.TemporaryDirectory(prefix="mo-index-") as directory:
         index = Path(directory) / "index"

@@ -42,13 +42,16 @@ class DiffStat:
 class Repo:
     """A repository, usable from any thread (libgit2 wants one handle per thread).
 
-    `committer` is the identity of the commits that mo makes.
+    `committer` is the identity of the commits that mo makes, `top` the root of the main worktree: git says
+    it nowhere for a separate git directory.
     """
 
-    def __init__(self, common_dir: Path, *, committer: tuple[str, str] = IDENTITY) -> None:
+    def __init__(
+        self, common_dir: Path, *, committer: tuple[str, str] = IDENTITY, top: Path | None = None
+    ) -> None:
         self.common_dir = Path(os.path.realpath(common_dir))
         self.committer = committer
-        self.top = self._main_top()
+        self.top = self._main_top() if top is None else Path(os.path.realpath(top))
         self.git = Git(self.top or self.common_dir)
         self._local = threading.local()
         self._walker = TreeWalker()

@@ -30,6 +30,9 @@ ORDER BY created_at, id
 """
 
 
+_ROOM = 64 * 1024  # bytes that have to be free before work goes on
+
+
 class LedgerFull(MoError):
     """A fact could not be written now (a full disk, mostly); nothing was written, later it may be."""
 
@@ -209,10 +212,10 @@ class Ledger:
         return json.loads(rows[0][0]) if rows else None
 
     def probe(self) -> None:
-        """Write and take back: raises LedgerFull while nothing can be written."""
+        """Write what a few facts need and take it back: raises LedgerFull while that is not possible."""
         with self._transaction(durable=True):
-            self._db.execute("INSERT INTO programs (token) VALUES ('')")
-            self._db.execute("DELETE FROM programs WHERE token = ''")
+            fact = self._insert(NewFact("", Kind.GATE_RUN, {"room": " " * _ROOM}), 0.0)
+            self._db.execute("DELETE FROM facts WHERE seq = ?", (fact.seq,))
 
     # -- housekeeping ---------------------------------------------------------------------------------
 

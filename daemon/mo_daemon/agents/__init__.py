@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from mo_daemon.agents.claude import ClaudeAgent
+from mo_daemon.agents.codex import CodexAgent
 from mo_daemon.agents.command import CommandAgent
+from mo_daemon.agents.generic import GenericAgent
 from mo_daemon.agents.protocol import Agent
+from mo_daemon.agents.settings import AgentSettings
+from mo_git.errors import Exit, MoError
 from mo_git.model import TaskSpec
 
+KINDS: Mapping[str, Callable[[AgentSettings, str], Agent]] = {
+    "claude": ClaudeAgent,
+    "codex": CodexAgent,
+    "generic": GenericAgent,
+}
 AGENTS: Mapping[str, Agent] = {"command": CommandAgent()}
 
 
-def agent_for(task: TaskSpec) -> Agent | None:
+def build(settings: Mapping[str, AgentSettings]) -> dict[str, Agent]:
+    """An adapter for each entry, by its name, besides the one for plain commands.
+
+    An entry without a kind is of the kind that its name says.  MoError (exit 7) for an unknown kind.
+    """
+    agents = dict(AGENTS)
+    for name, entry in settings.items():
+        kind = entry.kind or name
+        if name in AGENTS or kind not in KINDS:
+            what = "cannot be redefined" if name in AGENTS else f"has no kind {kind!r}"
+            known = ", ".join(KINDS)
+            raise MoError(f"agents.{name} {what}", f"a kind is one of: {known}", Exit.CONFIG)
+        agents[name] = KINDS[kind](entry, name)
+    return agents
+
+
+def agent_for(task: TaskSpec, agents: Mapping[str, Agent] = AGENTS) -> Agent | None:
     """The adapter that does this task: `run` needs `command`; a prompt needs an agent of that name."""
     name = "command" if task.run is not None else task.provider
-    return AGENTS.get(name)
+    return agents.get(name)

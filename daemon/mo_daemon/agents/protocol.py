@@ -13,6 +13,20 @@ from mo_git.process import Ending
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and money (USD) of one run alone, also where the CLI counts cumulatively over resumes.
+
+    `input_tokens` is all that was sent; `cached_input_tokens` is the part of it that came from a cache.
+    """
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    estimated: bool = False  # the money is from mo's price table
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One run of an agent.
 
@@ -20,6 +34,10 @@ class Job:
     `schema` asks for a structured answer (JSON Schema).  `session` continues an earlier run of the same
     CLI.  `writes` is False for phases that only read.  `contained`: mo's own sandbox is around the program,
     so the CLI's own one must be off.  `environ` is what the daemon knows (for credentials and settings).
+
+    `state_dir` is where the CLI keeps logins and sessions (None: its own place); inside a sandbox it has the
+    same path.  `new_session` is the id (a UUID) to give to a new session, where the CLI takes one.
+    `session_cost_usd` and `session_usage` are what the earlier runs of `session` added up to.
     """
 
     phase: Phase
@@ -37,6 +55,10 @@ class Job:
     budget_usd: float | None = None
     allowed_tools: tuple[str, ...] = ()
     extra_args: tuple[str, ...] = ()
+    state_dir: Path | None = None
+    new_session: str = ""
+    session_cost_usd: float = 0.0
+    session_usage: Usage = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +90,6 @@ class Event:
     kind: EventKind
     text: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens and money (USD) of one run alone, also where the CLI counts cumulatively over resumes."""
-
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float = 0.0
-    estimated: bool = False  # the money is from mo's price table
 
 
 @dataclass(frozen=True, slots=True)

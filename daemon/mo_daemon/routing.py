@@ -1,0 +1,104 @@
+"""Which provider and model does a phase.  Pure.
+
+What a person says beats what the plan says, and that beats settings: `--provider`, the task, then
+`--phase-provider`, `routing.phase_defaults`, `routing.default_provider`.  Only `auto` ever chooses another
+provider than the one named: the phase's default among those that are usable, then the fallbacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mo_git.model import Phase
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The settings that routing needs.
+
+    `usable` maps every known agent to why it cannot be used (empty: it can).  `chosen_defaults` are the
+    phases whose default a person set; the built-in ones yield to `default_provider`.  `models` maps an
+    agent to its models by complexity.
+    """
+
+    usable: Mapping[str, str]
+    default_provider: str = AUTO
+    phase_defaults: Mapping[str, str] = field(default_factory=dict)
+    chosen_defaults: frozenset[str] = frozenset()
+    fallbacks: Sequence[str] = ()
+    auto_fallback: bool = True
+    models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What goal and task say: names of agents, `auto` or empty; `model` of the task; `complexity`."""
+
+    flag: str = ""
+    task: str = ""
+    phase_flag: str = ""
+    model: str = ""
+    complexity: str = "moderate"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`agent` does it with `model` (empty: the agent's own default); `why` is for people."""
+
+    agent: str
+    model: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAgent:
+    """Nobody can do it; one reason per agent that was asked."""
+
+    reasons: Mapping[str, str]
+
+
+def route(phase: Phase, wish: Wish, routes: Routes, avoid: frozenset[str] = frozenset()) -> Choice | NoAgent:
+    """Choose for one start.  `avoid` are agents that failed just now; a named agent is used all the same."""
+    named, source = _named(phase, wish, routes)
+    if named != AUTO:
+        reason = routes.usable.get(named, "no such agent is configured")
+        if reason:
+            return NoAgent({named: reason})
+        return Choice(named, _model(named, wish, routes), source)
+    order = _order(phase, routes)
+    fit = [agent for agent in order if routes.usable.get(agent) == ""]
+    calm = [agent for agent in fit if agent not in avoid]
+    for agent in calm or fit:
+        first = agent == order[0]
+        why = f"default of {phase}" if first else f"instead of {order[0]}"
+        return Choice(agent, _model(agent, wish, routes), why)
+    return NoAgent({agent: routes.usable.get(agent, "not configured") for agent in order})
+
+
+def _named(phase: Phase, wish: Wish, routes: Routes) -> tuple[str, str]:
+    for value, source in (
+        (wish.flag, "--provider"),
+        (wish.task, "the task"),
+        (wish.phase_flag, "--phase-provider"),
+    ):
+        if value and value != AUTO:
+            return value, source
+    if phase in routes.chosen_defaults and not routes.auto_fallback:
+        return routes.phase_defaults[phase], "routing.phase_defaults"
+    if routes.default_provider != AUTO and phase not in routes.chosen_defaults:
+        return routes.default_provider, "routing.default_provider"
+    return AUTO, ""
+
+
+def _order(phase: Phase, routes: Routes) -> list[str]:
+    first = routes.phase_defaults.get(phase, "")
+    rest = list(routes.fallbacks) if routes.fallbacks else sorted(routes.usable)
+    names = [name for name in [first, *(rest if routes.auto_fallback else [])] if name]
+    return list(dict.fromkeys(names))
+
+
+def _model(agent: str, wish: Wish, routes: Routes) -> str:
+    return wish.model or routes.models.get(agent, {}).get(wish.complexity, "")
