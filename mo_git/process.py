@@ -151,6 +151,23 @@ def is_alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a live process and its descendants so far."""
+    import psutil
+
+    total = 0.0
+    try:
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return total
+    for one in tree:
+        with contextlib.suppress(psutil.Error):
+            times = one.cpu_times()
+            total += times.user + times.system
+    return total
+
+
 def become_subreaper() -> None:
     """Adopt orphaned descendants (Linux, PR_SET_CHILD_SUBREAPER of prctl(2)), so that none escapes."""
     if _LINUX:
@@ -161,10 +178,10 @@ def become_subreaper() -> None:
 
 def _marked(pid: int, needles: Sequence[bytes]) -> bool:
     try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
-    return any(needle in environ for needle in needles)
+    return any(needle in environ and needle in environ.split(b"\0") for needle in needles)
 
 
 def survivors(tokens: Iterable[str]) -> list[int]:
@@ -382,15 +399,17 @@ def start(
     token: str,
     stdout: Sink,
     stderr: Sink | None = None,
+    stdin: Path | None = None,
 ) -> Child:
     """Start a program from the event loop's thread (PDEATHSIG follows the thread, prctl(2)).
 
-    `env` is the whole environment; MO_ATTEMPT=token is added.  stdin is closed.  Without `stderr` both
-    streams share `stdout`.  Raises OSError where the program cannot be started.
+    `env` is the whole environment; MO_ATTEMPT=token is added.  stdin is the file, else closed.  Without
+    `stderr` both streams share `stdout`.  Raises OSError where the program cannot be started.
     """
     import asyncio
 
     loop = asyncio.get_running_loop()
+    given = os.open(stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     out = stdout.attach(loop)
     err = stderr.attach(loop) if stderr else out
     try:
@@ -398,13 +417,13 @@ def start(
             argv,
             cwd=cwd,
             env={**env, MARKER: token},
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=out,
             stderr=err,
             start_new_session=True,
         )
     finally:
-        for fd in {out, err}:
+        for fd in {given, out, err}:
             os.close(fd)
     return Child(popen, token, cwd, [stdout] + ([stderr] if stderr else []))
 

@@ -325,6 +325,12 @@ def landing_and_taking_back(mo: Mo, goal: str) -> None:
 
 SECRET = "AKIA" + "QYLPMN5HHHFPZAM2"
 GIT_QUIET = "git -c user.name=Agent -c user.email=agent@example.org"
+
+
+def own_commit(number: int) -> str:
+    return f"echo {number} > c{number}; {GIT_QUIET} add c{number}; {GIT_QUIET} commit -qm own{number}"
+
+
 REFUSED: list[dict[str, Any]] = [
     {"id": "nested", "run": sh("git init -q sub && echo x > sub/f && git -C sub add f")},
     {"id": "secret", "run": sh(f"echo 'key = \"{SECRET}\"' > settings.py")},
@@ -347,8 +353,10 @@ REFUSED: list[dict[str, Any]] = [
     {"id": "missing", "run": ["no-such-program-anywhere"]},
     {"id": "pointer", "run": sh("rm .git; echo x > orphan")},
     {"id": "replaced", "run": sh("rm .git; git init -q; echo x > orphan; exit 5"), "max_attempts": 1},
+    {"id": "headless", "run": sh('echo lost > lost; echo garbage > "$(git rev-parse --git-dir)/HEAD"')},
     {"id": "crash", "run": sh("echo half > half; exit 7")},
     {"id": "signal", "run": sh("kill -SEGV $$"), "max_attempts": 1},
+    {"id": "astray", "run": sh(f"git checkout -q --detach; {own_commit(5)}; exit 1"), "max_attempts": 1},
     {"id": "once", "run": sh("echo once > once; exit 9"), "max_attempts": 2},
 ]
 CLASSES = {
@@ -365,8 +373,10 @@ CLASSES = {
     "missing": "bad_config",
     "pointer": "isolation_breach",
     "replaced": "crash",
+    "headless": "invalid_output",
     "crash": "crash",
     "signal": "crash",
+    "astray": "crash",
     "once": "crash",
 }
 FINE: list[dict[str, Any]] = [
@@ -375,13 +385,8 @@ FINE: list[dict[str, Any]] = [
     {"id": "not-here", "run": sh("echo x > not-here"), "when": ["test", "-e", "no-such-file"]},
     {"id": "here", "run": sh("echo x > here"), "when": ["test", "-e", "README.md"]},
     {"id": "next", "run": sh("echo x > next"), "depends_on": ["not-here", "unchanged"]},
-    {
-        "id": "committer",
-        "run": sh(
-            f"echo 1 > c1; {GIT_QUIET} add c1; {GIT_QUIET} commit -qm own1; echo 2 > c2;"
-            f"{GIT_QUIET} add c2; {GIT_QUIET} commit -qm own2; echo 3 > c3"
-        ),
-    },
+    {"id": "committer", "run": sh(f"{own_commit(1)}; {own_commit(2)}; echo 3 > c3")},
+    {"id": "detached", "run": sh(f"git checkout -q --detach; {own_commit(4)}")},
 ]
 
 
@@ -403,10 +408,12 @@ def test_what_an_attempt_leaves_is_judged_before_it_becomes_a_commit(mo: Mo) -> 
         "here": "landed",
         "next": "landed",
         "committer": "landed",
+        "detached": "landed",
     }
     assert checkout(repo) == mine
     assert set(repo.tree(shown["integration"])) == {
         "README.md",
+        "c4",
         "c1",
         "c2",
         "c3",
@@ -443,6 +450,7 @@ def reasons_name_what_is_wrong(tasks: Mapping[str, Any]) -> None:
         "no-change": "changed nothing",
         "missing": "cannot start no-such-program-anywhere",
         "pointer": ".git",
+        "headless": "cannot be read",
         "crash": "exit code 7",
         "signal": "SIGSEGV",
         "once": "the limit of 2 attempts",
@@ -471,8 +479,12 @@ def all_work_is_kept(mo: Mo, goal: str, tasks: Mapping[str, Any]) -> None:
             assert file in repo.git("ls-tree", "--name-only", attempt["kept"])
     commit = tasks["committer"]["commit"]
     assert parents(repo, commit) == [tasks["committer"]["base"]]
-    own = repo.git("log", "--format=%s", f"{tasks['committer']['base']}..refs/mo/keep/{goal}/committer/1")
+    keep = f"refs/mo/keep/{goal}"
+    own = repo.git("log", "--format=%s", f"{tasks['committer']['base']}..{keep}/committer/1")
     assert own.split() == ["own2", "own1"]
+    for ref, title in ((f"{keep}/detached/1", "own4"), (f"{keep}/astray/1-2", "own5")):
+        assert repo.git("log", "-1", "--format=%s", ref) == title
+    assert "c5" in repo.git("ls-tree", "--name-only", tasks["astray"]["attempts"][0]["kept"])
     assert set(repo.tree(commit)) == {"README.md", "c1", "c2", "c3"}
 
 
@@ -533,7 +545,7 @@ def test_a_base_whose_tests_already_fail(mo: Mo) -> None:
 
 def test_a_gate_without_a_verdict_holds_one_task_and_the_queue_goes_on(mo: Mo) -> None:
     mo.configure(gate={"command": "test ! -e hang || sleep 60", "proof": "off", "timeout": 1})
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"id": "hang", "run": sh("echo x > hang"), "priority": 1},
         {"id": "fine", "run": sh("echo x > fine")},
     ]

@@ -239,7 +239,7 @@ def test_include_dirty_puts_uncommitted_work_into_the_base_and_leaves_it_alone(m
 
 def most_at_once(mo: Mo, goal: str, tasks: Sequence[str]) -> int:
     shown = {task["id"]: task for task in mo.json("show", goal)["goal"]["tasks"]}
-    spans = [
+    spans: list[tuple[float, float]] = [
         (attempt["started_at"], attempt["ended_at"]) for name in tasks for attempt in shown[name]["attempts"]
     ]
     return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
@@ -400,7 +400,7 @@ def test_skip_counts_a_task_as_done_and_retry_undoes_that(mo: Mo) -> None:
 def test_gc_removes_what_ended_goals_left_and_nothing_else(mo: Mo) -> None:
     repo = mo.repo
     mo.configure(**QUICK)
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"id": "good", "run": sh("echo g > g")},
         {"id": "bad", "run": sh("echo work > work; exit 1"), "max_attempts": 1},
         {"id": "out", "run": sh("echo r > red")},

@@ -679,5 +679,6 @@ def test_links_of_node_modules_into_the_main_checkout_are_found(bench: Bench) ->
 
     proof = linked(str(library))
     assert (proof.ok, proof.leaked) == (False, (str(library),))
-    assert proof.hint == """install in each worktree: mo config set workspace.setup '["npm install --no-package-lock"]'"""
+    install = '["npm install --no-package-lock"]'
+    assert proof.hint == f"install in each worktree: mo config set workspace.setup '{install}'"
     assert linked("../packages/lib").ok

@@ -40,6 +40,7 @@ def test_it_is_private_and_hidden_from_git(repo: RepoBuilder) -> None:
     assert not home.exists()
     assert home.create()
     assert not home.create()
+    home.write_status({"v": 1})
     assert repo.git("status", "--porcelain", "--ignored") == "!! .mo/"
     assert (repo.path / ".git/info/exclude").read_text().count("/.mo/\n") == 1
     for directory in (home.path, home.inbox, home.log_file.parent):

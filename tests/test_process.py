@@ -107,3 +107,57 @@ def test_reap_never_takes_the_status_of_a_waited_child(tmp_path: Path) -> None:
         return codes
 
     assert asyncio.run(go()) == [7] * 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_one_that_forgot_its_environment_is_killed_too(tmp_path: Path) -> None:
+    """It lost the marker and left the session, but it works where it was started."""
+    ended("env -i setsid sleep 61 & env -i setsid sh -c 'sleep 61 & sleep 61' & exit 0", tmp_path)
+    assert processes_in(tmp_path) == []
+
+
+CHAIN = """
+import os, time
+for _ in range(8):
+    if os.fork():
+        break
+    os.setsid()
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_children_of_the_dying_are_killed_too(tmp_path: Path) -> None:
+    """Sessions, each the child of one that is being killed itself, so that nobody has adopted them yet."""
+    for _ in range(3):
+        ended(f"{sys.executable} -c '{CHAIN}' & sleep 0.1; exit 0", tmp_path)
+        assert processes_in(tmp_path) == []
+
+
+def processes_in(directory: Path) -> list[str]:
+    """Command lines of live processes that work in a directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if str(directory) == os.readlink(entry / "cwd"):
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="adopts orphans on Linux only")
+def test_orphans_of_this_process_and_nobody_else(tmp_path: Path) -> None:
+    async def go() -> tuple[int, int]:
+        process.become_subreaper()
+        sink = process.Sink(tmp_path / "log")
+        child = process.start(["sleep", "63"], cwd=tmp_path, env=ENV, token="t1", stdout=sink)
+        process.run(["sh", "-c", "env -i setsid sleep 64 >/dev/null 2>&1 &"], cwd="/")
+        killed = process.end_orphans()
+        alive = process.identify(child.pid) is not None
+        ending = await child.wait(0, grace=0.1)
+        assert alive
+        return killed, ending.code
+
+    assert asyncio.run(go()) == (1, -15)

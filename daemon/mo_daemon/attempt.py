@@ -256,8 +256,10 @@ def _commit(attempt: Attempt, tree: str) -> str:
     repo, spec = attempt.services.repo, attempt.task.spec
     ref = names.head(attempt.branch)
     tip = refs.read(repo, ref)
-    if tip is not None and tip != attempt.base:
-        refs.keep(repo, attempt.goal.id, spec.id, attempt.n, tip)
+    head = harvest.own_head(repo, attempt.slot.path, attempt.base)
+    for own in dict.fromkeys((tip, head)):
+        if own and own != attempt.base:
+            refs.keep(repo, attempt.goal.id, spec.id, attempt.n, own)
     trailers = {
         "Mo-Goal": attempt.goal.id,
         "Mo-Task": spec.id,

@@ -238,8 +238,9 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         if not running:
             yield _halt(goal)
         return
-    candidates = _candidates(goal)
-    if candidates and not goal.paused:
+    may_land = not goal.paused and landing_key(goal.id) not in running
+    candidates = _candidates(goal) if may_land else []
+    if candidates:
         yield Land(goal.id, tuple(next_train(candidates)))
     if all(task.ended for task in goal.tasks.values()) and not running:
         yield _end(goal)

@@ -92,10 +92,11 @@ class Fingerprints:
 
     def _tool(self, name: str, worktree: Path, env: Mapping[str, str]) -> bytes:
         """Resolved path and version of a tool; nothing for one of the worktree or one that isn't there."""
+        inside = os.path.join(os.path.normpath(worktree), "")  # noqa: PTH118 - texts: asked for every gate run
         outer = [
             entry
             for entry in env.get("PATH", os.defpath).split(os.pathsep)
-            if Path(entry).is_absolute() and not Path(entry).is_relative_to(worktree)
+            if entry.startswith(os.sep) and not f"{os.path.normpath(entry)}{os.sep}".startswith(inside)
         ]
         path = (
             shutil.which(name, path=os.pathsep.join(outer))

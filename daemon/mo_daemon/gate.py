@@ -162,7 +162,7 @@ class GateSlot:
         await in_thread(self._prepare, commit, tuple(keep))
 
     def _prepare(self, commit: str, keep: tuple[str, ...]) -> None:
-        if (self.path / ".git").exists() and self.name in worktrees.listing(self.repo):
+        if (self.path / ".git").exists() and worktrees.is_known(self.repo, self.name):
             worktrees.point(self.repo, self.path, branch=None, commit=commit)
             worktrees.reset(self.path, commit, keep=(*keep, *sidecar.clean_patterns(self.path)))
         else:

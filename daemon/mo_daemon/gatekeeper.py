@@ -199,12 +199,12 @@ class Gatekeeper:
         """
         services, env = self._services, self._services.environment(goal)
         workspace = services.settings.workspace
-        tools = self._tools.setdefault(
-            (command.command, workspace.setup), Fingerprints((command.command, *workspace.setup))
-        )
+        known = (command.command, workspace.setup)
+        if known not in self._tools:
+            self._tools[known] = Fingerprints((command.command, *workspace.setup))
         passed = {name: env.get(name) for name in workspace.env_pass}
         around = gate_environment.state(command.command, env, services.home.top)
-        fingerprint = json.dumps([workspace.setup, passed, tools.tools(env), around])
+        fingerprint = json.dumps([workspace.setup, passed, self._tools[known].tools(env), around])
         return cache_key(tree, command, env, fingerprint)
 
     # -- the proof ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,9 @@ _CLASS_OF_PROBLEM = {
     "protected": FailureClass.SCOPE,
 }
 
+# Trouble that no agent is blamed for: it stops the goal until a person has mended it.
+_OF_THE_MACHINE = re.compile(r"No space left|Too many open|[Cc]annot allocate|Input/output error|Read-only")
+
 
 def look(repo: Repo, worktree: Path, base: str) -> Snapshot:
     """The tree of the worktree; a repository that the agent made inside it, or in its place, is a breach."""
@@ -42,6 +46,11 @@ def look(repo: Repo, worktree: Path, base: str) -> Snapshot:
         return snapshot(repo, worktree, base, known_submodules=submodules)
     except NestedRepositories as nested:
         raise AttemptFailed(FailureClass.ISOLATION_BREACH, nested.message) from None
+    except MoError as error:
+        if _OF_THE_MACHINE.search(error.message):
+            raise
+        reason = f"what it left cannot be read: {error.message}"
+        raise AttemptFailed(FailureClass.INVALID_OUTPUT, reason) from None
 
 
 def _mend(repo: Repo, worktree: Path) -> None:
@@ -76,9 +85,19 @@ def refuse(repo: Repo, base: str, found: Snapshot, spec: TaskSpec, max_file_byte
     return beyond
 
 
+def own_head(repo: Repo, worktree: Path, base: str) -> str:
+    """The newest commit that the agent made itself, on whatever its HEAD is; empty where there is none."""
+    head = (worktrees.admin_of(repo, worktree) / "HEAD").read_text().strip()
+    commit = refs.read(repo, head.removeprefix("ref: ")) if head.startswith("ref: ") else head
+    if not commit or not repo.exists(commit) or repo.is_ancestor(commit, base):
+        return ""
+    return commit
+
+
 def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, when: int) -> str:
     """A ref on what a worktree holds, if that differs from its base; the ref's name, or empty.
 
+    Commits that the agent made itself get a ref of their own.
     Where a snapshot is impossible (a nested repository, a broken pointer) the directory itself is all there
     is; the caller keeps it.
     """
@@ -88,10 +107,13 @@ def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, wh
         _mend(repo, worktree)
     try:
         found = look(repo, worktree, base)
+        own = own_head(repo, worktree, base)
     except (AttemptFailed, MoError):
         return ""
-    if found.tree == repo.tree_of(base):
-        return ""
-    message = provenance.message(f"Kept: {goal}/{task}#{n}", "Left by an attempt that did not land.", {})
-    commit = repo.commit_tree(found.tree, [base], message, when=when)
-    return refs.keep(repo, goal, task, n, commit)
+    kept = ""
+    if found.tree != repo.tree_of(base):
+        message = provenance.message(f"Kept: {goal}/{task}#{n}", "Left by an attempt that did not land.", {})
+        kept = refs.keep(repo, goal, task, n, repo.commit_tree(found.tree, [base], message, when=when))
+    if own:
+        refs.keep(repo, goal, task, n, own)
+    return kept

@@ -18,7 +18,7 @@ from mo_git.config import Config
 from mo_git.git.merge import Merger
 from mo_git.git.repo import Repo
 from mo_git.home import Home
-from mo_git.ledger.writer import Ledger, LedgerFull
+from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import Fact, NewFact
 
@@ -114,13 +114,13 @@ class Services:
             yield token
         finally:
             self._ended.append(token)
-            with suppress(LedgerFull):
+            with suppress(LedgerFull, LedgerBroken):
                 self.ledger.program_ended(self._ended)
                 self._ended.clear()
 
     def program_started(self, token: str, identity: process.Identity) -> None:
         """Note which process it is; the token alone is enough to find it again."""
-        with suppress(LedgerFull):
+        with suppress(LedgerFull, LedgerBroken):
             self.ledger.program_started(token, identity)
 
 

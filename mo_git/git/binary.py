@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from mo_git.errors import Exit, MoError
@@ -89,16 +89,28 @@ class Git:
         return self(*args).text.removesuffix("\n")
 
     def _environment(self, verb: str) -> dict[str, str]:
-        env = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith("GIT_") or key in _PASSED or key.startswith(_PASSED_PREFIXES)
-        }
-        env.update(GIT_TERMINAL_PROMPT="0", GIT_EDITOR="true", GIT_SEQUENCE_EDITOR="true", LC_ALL="C")
+        env = dict(_cleaned(tuple(os.environb.items())))
         if verb in _READS:
             env["GIT_OPTIONAL_LOCKS"] = "0"
         env.update(self._env)
         return env
+
+
+@lru_cache(maxsize=2)
+def _cleaned(environ: tuple[tuple[bytes, bytes], ...]) -> Mapping[str, str]:
+    """This process's environment without what would redirect git; remembered, since it seldom changes."""
+    env = {os.fsdecode(key): os.fsdecode(value) for key, value in environ}
+    env = {
+        key: value
+        for key, value in env.items()
+        if not key.startswith("GIT_") or key in _PASSED or key.startswith(_PASSED_PREFIXES)
+    }
+    return env | {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_EDITOR": "true",
+        "GIT_SEQUENCE_EDITOR": "true",
+        "LC_ALL": "C",
+    }
 
 
 def _failure(verb: str, done: Completed) -> MoError:

@@ -36,6 +36,7 @@ __all__ = [
     "birth",
     "fast_forward",
     "holder",
+    "is_known",
     "listing",
     "point",
     "remove",
@@ -231,6 +232,11 @@ def listing(repo: Repo) -> dict[str, Path]:
     """Name -> root of the linked worktrees that git knows of, also where the directory is gone."""
     found = ((admin.name, _worktree_of(admin)) for admin in _admins(repo))
     return {name: path for name, path in found if path is not None}
+
+
+def is_known(repo: Repo, name: str) -> bool:
+    """Whether git knows a linked worktree of this name, also where its directory is gone."""
+    return _worktree_of(repo.common_dir / "worktrees" / name) is not None
 
 
 def holder(repo: Repo, branch: str) -> Path | None:

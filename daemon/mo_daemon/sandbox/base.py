@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mo_daemon.sandbox import hidden
-from mo_daemon.sandbox.mounts import Mounts, contains, real
+from mo_daemon.sandbox.mounts import Mounts, contains, exists, is_dir, real
 from mo_daemon.sandbox.words import Places, Policy
 
 
@@ -22,7 +22,7 @@ def standard(mounts: Mounts, places: Places, policy: Policy, env: Mapping[str, s
     for name in hidden.SYSTEM_FILES:
         _bring(mounts, real(name))
     for name in hidden.SYSTEM:
-        if os.access(name, os.R_OK):
+        if os.access(name, os.R_OK, effective_ids=True):
             mounts.hide(real(name))
     for home in _homes(places):
         _home(mounts, home, places.main_top)
@@ -34,10 +34,10 @@ def strict(mounts: Mounts, policy: Policy) -> None:
     for name in hidden.STRICT_DIRECTORIES:
         if Path(name).is_symlink():
             mounts.link(Path(name), os.readlink(name))
-        elif Path(name).is_dir():
+        elif is_dir(Path(name)):
             mounts.read(Path(name))
     for name in hidden.STRICT_FILES:
-        if Path(name).exists():
+        if exists(Path(name)):
             mounts.read(Path(name), real(name))
     _kernel(mounts, policy)
     _temporary(mounts, policy)
@@ -64,7 +64,7 @@ def _temporary(mounts: Mounts, policy: Policy) -> None:
 
 def _bring(mounts: Mounts, path: Path) -> None:
     """Show something of the machine that is hidden so far."""
-    if path.exists() and not mounts.shows(path):
+    if exists(path) and not mounts.shows(path):
         mounts.read(path)
 
 
@@ -72,13 +72,13 @@ def _homes(places: Places) -> list[Path]:
     """The user's homes; for root, who can read them, those of other people too."""
     found = [real(home) for home in places.homes]
     if os.geteuid() == 0:
-        found += [real(path) for path in _children(Path("/home"), Path.is_dir)]
-    return [home for home in dict.fromkeys(found) if home.is_dir()]
+        found += [real(path) for path in _children(Path("/home"), is_dir)]
+    return [home for home in dict.fromkeys(found) if is_dir(home)]
 
 
 def _home(mounts: Mounts, home: Path, main_top: Path) -> None:
     """Hide a home, then show its ordinary directories and the places of tool chains."""
-    if not mounts.shows(home):
+    if mounts.hides(home):
         return
     if str(home) in hidden.TOO_LARGE:
         for name in hidden.BY_NAME:
@@ -86,7 +86,7 @@ def _home(mounts: Mounts, home: Path, main_top: Path) -> None:
         return
     mounts.empty(home)
     if home != main_top:
-        for entry in _children(home, lambda path: path.is_dir()):
+        for entry in _children(home, is_dir):
             if entry.name.startswith(".") or entry.name in hidden.SECRETS:
                 continue
             if entry.is_symlink():
@@ -102,7 +102,7 @@ def _home(mounts: Mounts, home: Path, main_top: Path) -> None:
 def _tool(mounts: Mounts, home: Path, path: Path) -> None:
     if path.is_symlink() and path.parent == home:
         mounts.link(path, os.readlink(path))
-    elif path.is_dir() and contains(home, real(path)):
+    elif is_dir(path) and contains(home, real(path)):
         _bring(mounts, real(path))
 
 

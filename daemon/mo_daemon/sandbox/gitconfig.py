@@ -9,25 +9,26 @@ from dataclasses import dataclass
 _HEADER = re.compile(r"""\[\s*([A-Za-z0-9.-]+)\s*(?:"((?:[^"\\]|\\.)*)")?\s*\]""")
 _ESCAPES = {"n": "\n", "t": "\t", "b": "\b"}
 
-# section, subsection, key; * stands for anything.  Of a remote only what names branches.
+# section, subsection (* stands for any), keys.  Of a remote only what names branches.
+_DIFF = (
+    ("diff", "", "algorithm context mnemonicprefix noprefix renames"),
+    ("diff", "*", "binary wordregex xfuncname"),
+    ("merge", "", "conflictstyle"),
+    ("user", "", "email name"),
+)
 _REPOSITORY = (
-    *(("core", "", key) for key in ("repositoryformatversion", "filemode", "ignorecase", "precomposeunicode")),
-    *(("core", "", key) for key in ("symlinks", "autocrlf", "eol", "quotepath", "abbrev", "longpaths")),
-    *(("core", "", key) for key in ("sparsecheckout", "sparsecheckoutcone")),
-    *(("extensions", "", key) for key in ("objectformat", "partialclone", "worktreeconfig", "relativeworktrees")),
-    *(("user", "", key) for key in ("name", "email")),
-    *(("branch", "*", key) for key in ("merge", "rebase")),
-    *(("remote", "*", key) for key in ("fetch", "promisor", "partialclonefilter")),
-    *(("diff", "*", key) for key in ("xfuncname", "binary", "wordregex")),
-    *(("diff", "", key) for key in ("algorithm", "renames", "context", "mnemonicprefix", "noprefix")),
-    *(("merge", "", key) for key in ("conflictstyle",)),
+    *_DIFF,
+    ("branch", "*", "merge rebase"),
+    ("core", "", "abbrev autocrlf eol filemode ignorecase longpaths precomposeunicode quotepath"),
+    ("core", "", "repositoryformatversion sparsecheckout sparsecheckoutcone symlinks"),
+    ("extensions", "", "objectformat partialclone relativeworktrees worktreeconfig"),
+    ("remote", "*", "fetch partialclonefilter promisor"),
 )
 _USER = (
-    *(("core", "", key) for key in ("autocrlf", "eol", "quotepath", "abbrev")),
-    *(("user", "", key) for key in ("name", "email")),
-    *(("diff", "*", key) for key in ("xfuncname", "binary", "wordregex")),
-    *(("diff", "", key) for key in ("algorithm", "renames", "context", "mnemonicprefix", "noprefix")),
-    *(("init", "", "defaultbranch"), ("merge", "", "conflictstyle"), ("pull", "", "rebase")),
+    *_DIFF,
+    ("core", "", "abbrev autocrlf eol quotepath"),
+    ("init", "", "defaultbranch"),
+    ("pull", "", "rebase"),
 )
 
 
@@ -131,7 +132,7 @@ def excludes_files(text: str) -> list[str]:
 
 
 def _kept(text: str, allowed: Iterable[tuple[str, str, str]]) -> list[Setting]:
-    wanted = frozenset(allowed)
+    wanted = {(section, sub, key) for section, sub, keys in allowed for key in keys.split()}
     return [
         setting
         for setting in parse(text)

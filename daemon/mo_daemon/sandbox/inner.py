@@ -16,12 +16,8 @@ _FAILED = re.compile(rb"\Abwrap: ([^\n]+)")
 
 
 def inner_pid(info: str | bytes) -> int:
-    """The first process inside, from what bwrap wrote to --info-fd or --json-status-fd."""
-    return int(json.loads(info.splitlines()[0] if b"\n" not in _bytes(info)[:2] else info)["child-pid"])
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
+    """The first process inside, from the JSON that bwrap wrote to --info-fd."""
+    return int(json.loads(info)["child-pid"])
 
 
 def inner_group(outer: int) -> int | None:

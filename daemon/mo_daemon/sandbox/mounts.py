@@ -6,44 +6,46 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-NOTHING = "/dev/null"
+NOTHING = Path("/dev/null")
+_SHOWN, _HIDDEN, _SCRATCH = "shown", "hidden", "scratch"
 
 
 class Mounts:
     """Grows from the outside in.  Paths have to be free of links, else the wrong file would be covered.
 
-    `shows` tells what a path means so far.  Empty directories that are not asked to be writable become
-    read-only with `sealed`, since a write that succeeds and vanishes misleads.
+    `shows` and `hides` tell what a path means so far.  Empty directories that are not asked to be writable
+    become read-only with `sealed`, since a write that succeeds and vanishes misleads.
     """
 
     def __init__(self, options: Collection[str]) -> None:
         self._options = options
         self._args: list[str] = []
-        self._made: list[tuple[Path, bool]] = []
+        self._made: list[tuple[Path, str]] = []
         self._empty: list[str] = []
 
     def read(self, path: Path, source: Path | None = None) -> None:
         """The path as it is outside, or another source in its place, read-only."""
         self._args += ["--ro-bind", str(source or path), str(path)]
-        self._made.append((path, source in (None, path)))
+        self._made.append((path, _SHOWN if source in (None, path) else _HIDDEN))
 
-    def write(self, path: Path, source: Path | None = None) -> None:
-        self._args += ["--bind", str(source or path), str(path)]
-        self._made.append((path, True))
+    def write(self, path: Path) -> None:
+        """The path as it is outside, to write to."""
+        self._args += ["--bind", str(path), str(path)]
+        self._made.append((path, _SHOWN))
 
     def link(self, path: Path, target: str) -> None:
         self._args += ["--symlink", target, str(path)]
-        self._made.append((path, True))
+        self._made.append((path, _SHOWN))
 
     def empty(self, path: Path) -> None:
         """An empty directory in place of what is there."""
         self._args += ["--tmpfs", str(path)]
-        self._made.append((path, False))
+        self._made.append((path, _HIDDEN))
         self._empty.append(str(path))
 
     def bare(self) -> None:
         """Nothing at all: bwrap's own empty root."""
-        self._made.append((Path("/"), False))
+        self._made.append((Path("/"), _HIDDEN))
         self._empty.append("/")
 
     def scratch(self, path: Path, megabytes: int) -> None:
@@ -53,17 +55,14 @@ class Mounts:
         if "--perms" in self._options:
             self._args += ["--perms", "1777"]
         self._args += ["--tmpfs", str(path)]
-        self._made.append((path, False))
+        self._made.append((path, _SCRATCH))
 
     def hide(self, path: Path) -> None:
-        """Show an empty directory or an empty file there, if anything is shown at all."""
-        if not self.shows(path):
-            return
-        if path.is_dir():
+        """An empty directory or an empty file in place of what is shown there, if anything is."""
+        if self.shows(path) and is_dir(path):
             self.empty(path)
-        elif path.exists():
-            self._args += ["--ro-bind", NOTHING, str(path)]
-            self._made.append((path, False))
+        elif self.shows(path) and exists(path):
+            self.read(path, NOTHING)
 
     def raw(self, *args: str) -> None:
         """Options that are not about a path of the machine."""
@@ -71,10 +70,15 @@ class Mounts:
 
     def shows(self, path: Path) -> bool:
         """Whether the path means the machine's own file."""
-        for place, shown in reversed(self._made):
-            if path == place or place in path.parents:
-                return shown
-        return False
+        return self._kind(path) == _SHOWN
+
+    def hides(self, path: Path) -> bool:
+        """Whether nothing is there, and nothing can be made there."""
+        return self._kind(path) == _HIDDEN
+
+    def _kind(self, path: Path) -> str:
+        made = ((place, kind) for place, kind in reversed(self._made) if contains(place, path))
+        return next((kind for _, kind in made), _HIDDEN)
 
     def sealed(self) -> tuple[str, ...]:
         """All arguments."""
@@ -87,3 +91,18 @@ def real(path: Path | str) -> Path:
 
 def contains(outer: Path, inner: Path) -> bool:
     return outer == inner or outer in inner.parents
+
+
+# Unlike pathlib's, these say no where a directory on the way must not be entered.
+
+
+def exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113

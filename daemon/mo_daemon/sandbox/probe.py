@@ -31,6 +31,7 @@ _INSTALLERS = (
     ("apk", "sudo apk add bubblewrap"),
     ("nix-env", "nix-env -iA nixpkgs.bubblewrap"),
 )
+_SWITCHES = ("kernel.unprivileged_userns_clone", "user.max_user_namespaces")
 _APPARMOR = """\
 sudo tee /etc/apparmor.d/bwrap <<'END'
 abi <abi/4.0>,
@@ -97,10 +98,7 @@ def _try(bwrap: Path, options: frozenset[str]) -> str:
 
 def look_at(root: Path, environ: Mapping[str, str]) -> Machine:
     """What may be in the way of user namespaces."""
-    forbidden = next(
-        (name for name in ("kernel.unprivileged_userns_clone", "user.max_user_namespaces") if _is(root, name, "0")),
-        "",
-    )
+    forbidden = next((name for name in _SWITCHES if _is(root, name, "0")), "")
     return Machine(
         apparmor=_is(root, "kernel.apparmor_restrict_unprivileged_userns", "1"),
         forbidden=forbidden,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mo_daemon.sandbox import gitconfig
 from mo_daemon.sandbox.gitconfig import Setting
-from mo_daemon.sandbox.mounts import real
+from mo_daemon.sandbox.mounts import is_dir, real
 from mo_daemon.sandbox.words import Room
 
 # variable -> place below the repository's cache
@@ -65,14 +65,14 @@ def environment(env: Mapping[str, str], room: Room, homes: Sequence[Path]) -> di
     for name, place in _TOOLS.items():
         if name not in found and (tool := _first(homes, place)):
             found[name] = str(tool)
-    if "PYTHONUSERBASE" not in found and (site := _first(homes, ".local/lib")):
-        if any(site.glob("python3*")):
-            found["PYTHONUSERBASE"] = str(site.parent)
+    packages = _first(homes, ".local/lib")
+    if packages and "PYTHONUSERBASE" not in found and any(packages.glob("python3*")):
+        found["PYTHONUSERBASE"] = str(packages.parent)
     return found
 
 
 def _first(homes: Sequence[Path], place: str) -> Path | None:
-    return next((home / place for home in homes if (home / place).is_dir()), None)
+    return next((home / place for home in homes if is_dir(home / place)), None)
 
 
 def prepare(room: Room, homes: Sequence[Path], environ: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from mo_daemon.sandbox.mounts import contains, real
+from mo_daemon.sandbox.mounts import contains, is_dir, is_file, real
 from mo_git.git.binary import Git
 
 _BINARIES = frozenset({"bin", "sbin", ".bin", "shims", "scripts"})
@@ -31,7 +31,7 @@ def of_checkout(main_top: Path) -> tuple[Path, ...]:
 def _is_toolchain(path: Path) -> bool:
     if path.is_symlink():
         return False
-    return path.name in _IGNORED or (path / "pyvenv.cfg").is_file()
+    return path.name in _IGNORED or is_file(path / "pyvenv.cfg")
 
 
 def roots(
@@ -52,12 +52,9 @@ def roots(
         if any(contains(path, directory) for path in shut):
             continue
         wide = directory.parent if directory.name.lower() in _BINARIES else directory
-        if len(wide.parts) < 3 or any(contains(wide, path) for path in (*shut, *own)):
-            yield directory
-        elif wide.parent in own and wide.name.startswith(".") and not (wide / "pyvenv.cfg").is_file():
-            yield directory
-        else:
-            yield wide
+        too_wide = len(wide.parts) < 3 or any(contains(wide, path) for path in (*shut, *own))
+        hidden = wide.parent in own and wide.name.startswith(".") and not is_file(wide / "pyvenv.cfg")
+        yield directory if too_wide or hidden else wide
 
 
 def _directories(argv: Iterable[str], env: Mapping[str, str]) -> Iterator[Path]:
@@ -65,11 +62,11 @@ def _directories(argv: Iterable[str], env: Mapping[str, str]) -> Iterator[Path]:
     named = [Path(entry) for entry in env.get("PATH", "").split(os.pathsep) if entry.startswith("/")]
     if environment := env.get("VIRTUAL_ENV"):
         named.append(Path(environment) / "bin")
-    found = {real(path): None for path in named if path.is_dir()}
+    found = {real(path): None for path in named if is_dir(path)}
     for word in list(argv)[:1]:
         program = shutil.which(word, path=env.get("PATH"))
         if program:
-            found |= {Path(os.path.abspath(program)).parent: None, real(program).parent: None}
+            found |= {Path(program).absolute().parent: None, real(program).parent: None}
     yield from found
     yield from {base: None for path in found if (base := _interpreter(path.parent)) is not None}
 
@@ -82,4 +79,4 @@ def _interpreter(environment: Path) -> Path | None:
         return None
     settings = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
     home = settings.get("home", "")
-    return real(home) if home.startswith("/") and Path(home).is_dir() else None
+    return real(home) if home.startswith("/") and is_dir(Path(home)) else None

@@ -25,7 +25,9 @@ _FIXED = (
 )
 
 
-def make_view(common_dir: Path, view: Path, *, admin: str, refs: Mapping[str, str], lfs: bool = False) -> View:
+def make_view(
+    common_dir: Path, view: Path, *, admin: str, refs: Mapping[str, str], lfs: bool = False
+) -> View:
     """Make the view directory, or make it anew, and say how it has to be mounted.
 
     `admin` is the worktree's name below `worktrees/`, `refs` maps full ref names to object ids; `lfs`: the

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mo_daemon.sandbox import base, toolchains
-from mo_daemon.sandbox.mounts import Mounts, contains, real
+from mo_daemon.sandbox.mounts import Mounts, contains, exists, is_dir, real
 from mo_daemon.sandbox.rooms import environment
 from mo_daemon.sandbox.sockets import listening
 from mo_daemon.sandbox.words import Places, Policy, Profile, Purpose, Room, Tier, View, Wrapped
@@ -64,7 +64,8 @@ class Sandbox:
             mounts.hide(real(path))
         if room.view is not None:
             _repository(mounts, room.view)
-        self._open(mounts, room, (*writable, *(() if purpose is Purpose.AGENT else _named(self.policy.writable))))
+        named = () if purpose is Purpose.AGENT else _named(self.policy.writable)
+        self._open(mounts, room, (*writable, *named))
         arguments = (*self._options(), *mounts.sealed(), "--chdir", str(real(room.worktree)), "--", *argv)
         return Wrapped((str(self.tier.bwrap), *arguments), inner)
 
@@ -79,10 +80,10 @@ class Sandbox:
         holds_home = any(contains(main, real(home)) for home in self.places.homes)
         tops = [main / ".mo"] if holds_home or main == Path("/") else [main]
         for path in (*tops, *map(real, self.places.states)):
-            if path.is_dir() and mounts.shows(path):
+            if is_dir(path) and not mounts.hides(path):
                 mounts.empty(path)
         outermost = _git_directory(real(self.places.common_dir))
-        if mounts.shows(outermost):
+        if not mounts.hides(outermost):
             mounts.empty(outermost)
 
     def _closed(self) -> tuple[Path, ...]:
@@ -91,7 +92,7 @@ class Sandbox:
     def _show_tools(self, mounts: Mounts, argv: Sequence[str], env: Mapping[str, str]) -> None:
         found = toolchains.roots(argv, env, closed=self._closed(), homes=self.places.homes)
         for path in (*self.places.toolchains, *found):
-            if path.is_dir() and not mounts.shows(real(path)):
+            if is_dir(path) and not mounts.shows(real(path)):
                 mounts.read(real(path))
 
     def _open(self, mounts: Mounts, room: Room, writable: Sequence[Path]) -> None:
@@ -103,7 +104,7 @@ class Sandbox:
                     Exit.CONFIG,
                 )
         for path in (*writable, room.cache, room.home, room.worktree):
-            if path.exists():
+            if exists(path):
                 mounts.write(real(path))
         for path in (room.worktree / ".git", *room.frozen):
             if os.path.lexists(path):
@@ -126,17 +127,17 @@ def _repository(mounts: Mounts, view: View) -> None:
         mounts.read(path)
     for path, shown in view.covers:
         mounts.read(path, shown)
-    if (view.path / "lfs").is_dir():
+    if is_dir(view.path / "lfs"):
         mounts.scratch(view.common_dir / "lfs", _LFS_MB)
     for path in view.objects:
-        if path.is_dir() and not mounts.shows(path):
+        if is_dir(path) and not mounts.shows(path):
             mounts.read(path)
 
 
 def _read(mounts: Mounts, path: Path) -> None:
     """Show a path, also under the name by which it was given."""
     target = real(path)
-    if target.exists() and not mounts.shows(target):
+    if exists(target) and not mounts.shows(target):
         mounts.read(target)
-    if target.exists() and not mounts.shows(path):
+    if exists(target) and not mounts.shows(path):
         mounts.read(path, target)

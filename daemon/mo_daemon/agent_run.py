@@ -1,0 +1,172 @@
+"""One run of an agent: started, listened to, ended when it falls silent, read to its meaning.
+
+What counts as alive: a line of output, or processor time used by the program or its children (a long test run
+says nothing for minutes).  The prompt is kept exactly as it was sent, the stream exactly as it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from time import monotonic
+
+from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
+from mo_daemon.agents.stream import LineSplitter
+from mo_daemon.services import Services, tail
+from mo_git import process
+from mo_git.model import FailureClass
+
+LOOK_SECONDS = 0.5  # how often a silent agent is looked at
+CPU_LOOK_SECONDS = 1.0
+BUSY_SHARE = 0.05  # of one processor meanwhile: enough to count as at work
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds: until the first line, between two signs of life, and for the whole run."""
+
+    first_event: float
+    idle: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a run ended and what that means."""
+
+    outcome: Outcome
+    ending: process.Ending
+
+
+Listener = Callable[[Event], None]
+Stopper = Callable[[Usage], str]  # why the run has to end now; empty: it may go on
+
+
+class _Ear:
+    """Listens to one run: lines to events, and when the last sign of life was."""
+
+    def __init__(self, agent: Agent, job: Job, listen: Listener, must_stop: Stopper) -> None:
+        self.reader = agent.reader(job)
+        self.heard = False
+        self.alive_at = monotonic()
+        self.patience = 0.0  # the program said that it waits for this long
+        self.stop_reason = ""
+        self._lines = LineSplitter()
+        self._listen = listen
+        self._must_stop = must_stop
+
+    def on_bytes(self, chunk: bytes) -> None:
+        self.heard, self.alive_at, self.patience = True, monotonic(), 0.0
+        for line in self._lines.feed(chunk):
+            self._take(line)
+
+    def finish(self) -> None:
+        for line in self._lines.rest():
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        for event in self.reader.feed(line):
+            if event.kind is EventKind.RETRY:
+                self.patience = float(event.data.get("seconds") or 0)
+            if event.kind is EventKind.USAGE and not self.stop_reason:
+                self.stop_reason = self._must_stop(self.reader.usage())
+            self._listen(event)
+
+    def silence(self) -> float:
+        return monotonic() - self.alive_at - self.patience
+
+
+async def run_agent(
+    services: Services,
+    agent: Agent,
+    job: Job,
+    env: Mapping[str, str],
+    deadlines: Deadlines,
+    *,
+    purpose: str,
+    listen: Listener = lambda _event: None,
+    must_stop: Stopper = lambda _usage: "",
+) -> Finished:
+    """Run an agent to its end.  OSError where the program cannot be started.
+
+    Files in job.run_dir: prompt.md, stream.jsonl, stderr.log.
+    """
+    job.run_dir.mkdir(parents=True, exist_ok=True)
+    prompt = job.run_dir / "prompt.md"
+    prompt.write_text(job.prompt, encoding="utf-8", errors="surrogateescape")
+    launch = agent.launch(job)
+    ear = _Ear(agent, job, listen, must_stop)
+    limit = int(services.settings.limits.log_mb * 1024 * 1024)
+    out = process.Sink(job.run_dir / "stream.jsonl", limit, ear.on_bytes)
+    err = process.Sink(job.run_dir / "stderr.log", limit, lambda _chunk: _touch(ear))
+    with services.program(purpose) as token:
+        try:
+            child = process.start(
+                launch.argv,
+                cwd=job.worktree,
+                env={**env, **launch.env},
+                token=token,
+                stdout=out,
+                stderr=err,
+                stdin=prompt if launch.prompt_on_stdin else None,
+            )
+        except OSError:
+            await out.drained(0.1)
+            await err.drained(0.1)
+            raise
+        services.program_started(token, child.identity)
+        ending, stopped = await _attend(child, ear, deadlines)
+    ear.finish()
+    outcome = ear.reader.outcome(ending, tail(job.run_dir / "stderr.log"), services.now())
+    if stopped is not None:
+        outcome = replace(outcome, failure=stopped[0], reason=stopped[1])
+    return Finished(outcome, ending)
+
+
+def _touch(ear: _Ear) -> None:
+    ear.alive_at = monotonic()
+
+
+Stopped = tuple[FailureClass, str]
+
+
+async def _attend(
+    child: process.Child, ear: _Ear, deadlines: Deadlines
+) -> tuple[process.Ending, Stopped | None]:
+    """Wait for the child; end it when it must not go on.  The second is None where it ended by itself."""
+    waiting = asyncio.ensure_future(child.wait(deadlines.total))
+    stopped: Stopped | None = None
+    try:
+        while not (await asyncio.wait({waiting}, timeout=LOOK_SECONDS))[0]:
+            stopped = _why_stop(ear, deadlines)
+            if stopped is not None and stopped[0] is FailureClass.IDLE and await _is_working(child):
+                ear.alive_at, stopped = monotonic(), None
+            if stopped is not None:
+                await child.end()
+                break
+        ending = await waiting
+    except asyncio.CancelledError:
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        raise
+    if ending.timed_out:
+        stopped = FailureClass.TIMEOUT, f"timed out after {deadlines.total:.0f} s"
+    return ending, stopped
+
+
+async def _is_working(child: process.Child) -> bool:
+    """Whether the program or what it started uses the processor, although it says nothing."""
+    before = process.cpu_seconds(child.pid)
+    await asyncio.sleep(CPU_LOOK_SECONDS)
+    return process.cpu_seconds(child.pid) - before > BUSY_SHARE * CPU_LOOK_SECONDS
+
+
+def _why_stop(ear: _Ear, deadlines: Deadlines) -> Stopped | None:
+    if ear.stop_reason:
+        return FailureClass.BUDGET, ear.stop_reason
+    limit = deadlines.idle if ear.heard else deadlines.first_event
+    if ear.silence() > limit:
+        what = "said nothing" if ear.heard else "did not start to answer"
+        return FailureClass.IDLE, f"{what} for {limit:.0f} s"
+    return None
