@@ -217,7 +217,8 @@ def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool
         return "\n".join([*lines, "no goals yet: mo do starts one, mo demo shows how"])
     shown = _shown(goals)
     cells = [
-        [goal["id"], goal["state"], one_line(goal["title"], 50), counts(goal["tasks"])] for goal in shown
+        [goal["id"], goal["state"], one_line(goal["title"], 50), counts(goal["tasks"]) + _gate(goal)]
+        for goal in shown
     ]
     lines.append("")
     for goal, line in zip(shown, table(cells)):
@@ -229,6 +230,11 @@ def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool
     if needs := [(goal, need) for goal in goals for need in goal["needs"]]:
         lines += ["", paint("needs you", "1", color), *_needs(needs)]
     return "\n".join(lines)
+
+
+def _gate(goal: dict[str, Any]) -> str:
+    """Said only where the gate is less than tests by name."""
+    return {"none": ", no gate", "weak": ", weak gate"}.get(goal.get("gate", ""), "")
 
 
 def _shown(goals: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -247,7 +253,9 @@ def _daemon_line(document: dict[str, Any], now: float, color: bool) -> str:
     daemon, waiting, as_of = document["daemon"], document["waiting"], document["as_of"]
     if daemon:
         state = paint("running", "32", color)
-        return f"daemon {state} (pid {daemon['pid']}, mo {one_line(str(daemon['version']))})"
+        hold = (document.get("limits") or {}).get("hold")
+        held = f"; nothing new starts: {one_line(str(hold), 200)}" if hold else ""
+        return f"daemon {state} (pid {daemon['pid']}, mo {one_line(str(daemon['version']))}){held}"
     line = "daemon " + paint("stopped", "33", color)
     if as_of is not None:
         line += f", as of {clock(as_of, now)}"

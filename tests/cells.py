@@ -224,7 +224,10 @@ def build(uid: int, tier: Tier) -> Cell:
 def _home(cell: Cell) -> None:
     for name in SECRETS:
         _put(cell.home / name, f"{CANARY} {name}\n")
-    _put(cell.home / ".gitconfig", f"[user]\n\tname = A Person\n\temail = p@example.org\n[x]\n\ty = {CANARY}\n")
+    _put(
+        cell.home / ".gitconfig", f"[user]\n\tname = A Person\n\temail = p@example.org\n[x]\n\ty = {CANARY}\n"
+    )
+    _put(cell.home / ".npmrc", f"registry=https://example.org/\n//example.org/:_authToken={CANARY}\n")
     _put(cell.home / "documents/notes.txt", "readable\n")
     _put(cell.home / ".pyenv/version", "readable\n")
     _put(cell.home / ".local/bin/tool", "#!/bin/sh\necho tool\n")
@@ -237,7 +240,9 @@ def _home(cell: Cell) -> None:
 
 def _repository(cell: Cell) -> None:
     cell.main.mkdir(parents=True)
-    cell.git("init", "-q", "-b", "main")
+    cell.git("init", "-q", "-b", "main", "--template=")
+    (cell.git_dir / "hooks").mkdir()
+    (cell.git_dir / "info").mkdir()
     _put(cell.main / "a.txt", "one\n")
     _put(cell.main / ".gitignore", ".venv/\nnode_modules/\n/.mo/\n")
     cell.git("add", "-A")
@@ -248,7 +253,7 @@ def _repository(cell: Cell) -> None:
     cell.git("tag", "v1")
     cell.git("remote", "add", "origin", f"https://user:{CANARY}@example.org/x.git")
     cell.git("config", "http.extraheader", f"Authorization: {CANARY}")
-    cell.git("clone", "-q", "--bare", ".", str(cell.top / "hub.git"))
+    cell.git("clone", "-q", "--bare", "--template=", ".", str(cell.top / "hub.git"))
     cell.git("remote", "add", "hub", str(cell.top / "hub.git"))
     _put(cell.main / ".mo/token", f"{CANARY}\n")
     _put(cell.main / ".venv/bin/python", "toolchain\n")
@@ -272,4 +277,3 @@ def _put(path: Path, text: str) -> None:
 
 def remove(cell: Cell) -> None:
     shutil.rmtree(cell.top, ignore_errors=True)
-

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
+import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -12,14 +15,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from mo_git.errors import Exit
 from mo_git.home import state_dir as home_state_dir
 from mo_git.ledger.records import goal_to_data
 from mo_git.ledger.writer import Ledger
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalSpec, Kind, Plan, TaskSpec
-from mo_git.process import identify
+from mo_git.process import identify, is_alive
 from tests.crash import Forge
 from tests.driver import Mo, plan
 from tests.support import RepoBuilder
@@ -200,8 +205,8 @@ print("part", file=open(name, "w"), flush=True)
 sleep = [sys.executable, "-c", "import time; time.sleep(300)"]
 subprocess.Popen(sleep)
 subprocess.Popen(sleep, start_new_session=True)
-stubborn = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.fork() and os._exit(0); " \
-    "os.setsid(); os.fork() and os._exit(0); time.sleep(300)"
+stubborn = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " \
+    "os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(300)"
 subprocess.run([sys.executable, "-c", stubborn])
 time.sleep(float(sys.argv[2]))
 print("whole", file=open(name, "a"))
@@ -354,3 +359,177 @@ def test_the_variables_of_a_git_hook_do_not_reach_the_daemon(mo: Mo, tmp_path: P
     assert [one for one in variables if one.startswith((b"GIT_DIR", b"GIT_INDEX"))] == []
     assert_ten_are_done(mo, goal)
     assert (other.git("for-each-ref"), other.git("status", "--porcelain")) == before
+
+
+@pytest.mark.slow
+def test_a_slow_git_of_the_killed_daemon_is_ended(mo: Mo) -> None:
+    """A checkout that goes on by itself would write into the worktree that the next attempt gets."""
+    files = {f"file-{n}.slow": f"{n}\n" for n in range(8)}
+    mo.repo.commit({".gitattributes": "*.slow filter=slow\n", **files})
+    mo.repo.git("config", "filter.slow.smudge", "sleep 0.5; cat")
+    mo.repo.git("config", "filter.slow.clean", "cat")
+    mo.configure(gate={"command": "none"})
+    file = mo.repo.path.parent / "plan.json"
+    file.write_text(plan([{"id": "a", "run": ["sh", "-c", "echo a > a.txt"]}]))
+    mo("do", f"@{file}", "--detach")
+    mo.wait_for(lambda: len(list(state_dir(mo).glob("tasks/*/*.slow"))) >= 2)
+    mo.kill()
+    checkouts = mo.programs()
+    assert checkouts
+    mo("daemon", "start")
+    assert set(checkouts).isdisjoint(mo.programs())
+    mo.wait_for(lambda: has_ended(mo.goal()), 60)
+    assert mo.states() == {"a": "landed"}
+
+
+# -- disk full, permissions, a directory that goes away -----------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of another process")
+def test_a_disk_that_is_full_for_a_while(mo: Mo, tmp_path: Path) -> None:
+    """By a limit on the size of files: the log of the ledger can't grow, git and status still can write."""
+    go = tmp_path / "go"
+    mo.configure(
+        gate={"command": "test -e README.md", "proof": "off"},
+        orchestrator={"max_parallel": 1, "tick_seconds": 0.1},
+    )
+    wait = f"while [ ! -e {go} ]; do sleep 0.02; done"
+    tasks = [{"id": name, "run": ["sh", "-c", f"{wait}; echo {name} > {name}.txt"]} for name in "ab"]
+    file = mo.repo.path.parent / "plan.json"
+    file.write_text(plan(tasks))
+    mo("do", f"@{file}", "--detach")
+    mo.wait_for(lambda: Counter(mo.states().values())["running"] == 1)
+    daemon = mo.daemon()
+    assert daemon is not None
+    journal = mo.home.database.with_name("mo.db-wal")
+    unlimited = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (journal.stat().st_size, unlimited[1]))
+    go.touch()
+
+    def hold() -> str:
+        return str((mo.home.read_status() or {})["limits"]["hold"])
+
+    mo.wait_for(lambda: "cannot write" in hold())
+    assert str(mo.home.database) in hold()
+    assert "; nothing new starts: cannot write" in mo("status").out
+    states = mo.states()
+    assert set(states.values()) <= {"running", "pending", "checking"}
+    assert mo.daemon() == daemon
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, unlimited)
+    mo.wait_for(lambda: has_ended(mo.goal()))
+    assert mo.states() == {"a": "landed", "b": "landed"}
+    assert hold() == ""
+    assert mo.daemon() == daemon
+
+
+def test_git_that_cannot_write_loses_nothing(mo: Mo, tmp_path: Path) -> None:
+    """No file may grow beyond 6 MB: git cannot store the work.  It stays in its worktree until it can."""
+    go = tmp_path / "go"
+    mo.configure(gate={"command": "none"}, orchestrator={"tick_seconds": 0.1})
+    work = f"head -c 8000000 /dev/urandom > big; while [ ! -e {go} ]; do sleep 0.02; done"
+    file = mo.repo.path.parent / "plan.json"
+    file.write_text(plan([{"id": "a", "run": ["sh", "-c", work]}]))
+    mo("do", f"@{file}", "--detach")
+    mo.wait_for(lambda: any(big.stat().st_size == 8000000 for big in state_dir(mo).glob("tasks/*/big")))
+    (big,) = state_dir(mo).glob("tasks/*/big")
+    content = big.read_bytes()
+    daemon = mo.daemon()
+    assert daemon is not None
+    unlimited = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (6_000_000, unlimited[1]))
+    go.touch()
+    mo.wait_for(lambda: str(mo.goal().state) in ("halted", "done", "failed") or bool(mo.goal().setup_failure))
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, unlimited)
+    mo("resume", "@last", code=None)
+    mo.wait_for(lambda: has_ended(mo.goal()) and str(mo.goal().state) != "halted")
+    mo.stop()
+    refs = mo.repo.git("for-each-ref", "--format=%(refname)", "refs/mo/keep", "refs/heads/mo").split()
+    kept = [mo.repo.git("rev-parse", f"{ref}:big", check=False) for ref in refs]
+    (tmp_path / "copy").write_bytes(content)
+    assert mo.repo.git("hash-object", str(tmp_path / "copy")) in kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drops a capability of root")
+def test_a_read_only_directory_is_said(mo: Mo) -> None:
+    """Root may write anyway, so that right is given away first."""
+    mo.home.create()
+    for directory in (mo.home.path, mo.home.inbox):
+        directory.chmod(0o500)
+    drop = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(24, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    argv = [
+        sys.executable,
+        "-c",
+        drop,
+        sys.executable,
+        "-P",
+        "-m",
+        "mo_daemon.main",
+        "--top",
+        str(mo.repo.path),
+    ]
+    done = subprocess.run(argv, cwd=mo.repo.path, env=mo.environ, capture_output=True, text=True, check=False)
+    for directory in (mo.home.path, mo.home.inbox):
+        directory.chmod(0o700)
+    assert done.returncode == Exit.CONFIG
+    error = json.loads(done.stderr.removeprefix("mo-daemon: error: "))["error"]
+    assert error["message"] == f"cannot write {mo.home.lock_file}: Permission denied"
+    assert error["hint"] == f"make {mo.home.path} and what is in it writable"
+
+
+def test_the_directory_is_deleted_under_the_daemon(mo: Mo) -> None:
+    """It ends, with all that it runs; the work is in git, and the next `mo do` starts afresh."""
+    goal = queue_ten(mo, 30)
+    mo.wait_for(lambda: len(list(state_dir(mo).glob("tasks/*/part-*"))) >= 2)
+    daemon = mo.daemon()
+    assert daemon is not None
+    shutil.rmtree(mo.home.path)
+    mo.wait_for(lambda: not is_alive(daemon))
+    assert mo.programs() == []
+    kept = mo.repo.git("for-each-ref", "--format=%(refname)", f"refs/mo/keep/{goal}").split()
+    assert len(kept) >= 2
+    assert not mo.home.exists()
+    again = queue_ten(mo, 0)
+    mo.wait_for(lambda: has_ended(mo.goal(again)), 60)
+    assert_ten_are_done(mo, again)
+
+
+def test_the_repository_is_deleted_under_the_daemon(mo: Mo) -> None:
+    queue_ten(mo, 30)
+    mo.wait_for(lambda: len(list(state_dir(mo).glob("tasks/*/part-*"))) >= 2)
+    daemon = mo.daemon()
+    assert daemon is not None
+    mo.repo.path.rename(mo.repo.path.with_name("elsewhere"))
+    mo.wait_for(lambda: not is_alive(daemon))
+    assert mo.programs() == []
+
+
+# -- with nothing to do -------------------------------------------------------------------------------
+
+
+def test_an_idle_daemon_ends_by_itself(mo: Mo) -> None:
+    mo.configure(daemon={"idle_minutes": 0.005}, orchestrator={"tick_seconds": 0.1})
+    mo("daemon", "start")
+    daemon = mo.daemon()
+    assert daemon is not None
+    mo.wait_for(lambda: not is_alive(daemon))
+    assert not mo.home.daemon_file.exists()
+    assert mo.log().splitlines()[-2:][0].endswith("nothing to do: ending")
+    assert mo("daemon", "status", code=Exit.DAEMON).out.startswith("stopped, 0 requests waiting")
+
+
+@pytest.mark.slow
+def test_what_an_idle_daemon_costs(mo: Mo, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures only; nobody's machine is quiet enough for a limit."""
+    mo("daemon", "start")
+    daemon = mo.daemon()
+    assert daemon is not None
+    process = psutil.Process(daemon.pid)
+    before, begun = sum(process.cpu_times()[:2]), time.monotonic()
+    mo.wait_for(lambda: time.monotonic() - begun > 5)
+    used = sum(process.cpu_times()[:2]) - before
+    with capsys.disabled():
+        size, threads = process.memory_info().rss / 2**20, process.num_threads()
+        print(f"\nidle daemon: {100 * used / 5:.2f} % of a processor, {size:.0f} MiB, {threads} threads")
+    assert mo.daemon() == daemon

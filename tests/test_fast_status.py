@@ -374,7 +374,7 @@ def test_imports_next_to_nothing(home: Home, line: str) -> None:
         text=True,
         check=True,
     )
-    ours = {"__future__", "_json", "mo_git", "mo_git.__main__", "mo_git.fast_status", "mo_git.text"}
+    ours = {"__future__", "_json", "gc", "mo_git", "mo_git.__main__", "mo_git.fast_status", "mo_git.text"}
     found = set(done.stderr.split())
     if "--json" in line:
         assert not {name for name in found if name.startswith("mo_git")} - ours

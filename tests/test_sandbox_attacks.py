@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import socket
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ import pytest
 from mo_daemon import sandbox
 from mo_daemon.sandbox import Policy, Profile, Tier
 from tests import cells
-from tests.cells import CANARY, NOBODY, Cell, acting_as
+from tests.cells import CANARY, NOBODY, Cell
 
 USERS = [os.geteuid(), NOBODY] if os.geteuid() == 0 else [os.geteuid()]
 
@@ -45,7 +43,7 @@ CHANGES = {
     "symbolic-ref": "git -C $MAIN symbolic-ref HEAD refs/heads/victim",
     "switch": "git switch -q -c mine",
     "reset --hard": "git reset -q --hard HEAD~1",
-    "rebase": "git checkout -q -- . ; git rebase -q --onto HEAD~1 HEAD~1 --no-ff && git commit -q --amend -m x",
+    "rebase": "git rebase -q --no-ff HEAD~1 && git commit -q --amend -m x",
     "merge": "git merge -q --no-ff -m x $(git commit-tree -p HEAD -m x 'HEAD^{tree}')",
     "add": "echo x > new; git add new && git commit -qm x",
     "commit": "git commit -q --allow-empty -m x",
@@ -61,7 +59,7 @@ CHANGES = {
     "attributes": 'echo "* filter=evil" > $GIT/info/attributes',
     "alternates": "echo /tmp > $GIT/objects/info/alternates",
     "packed-refs": 'echo "# x" >> $GIT/packed-refs',
-    "loose ref": "git rev-parse HEAD~1 > $GIT/refs/heads/victim",
+    "loose ref": "git rev-parse HEAD > $GIT/refs/heads/victim",
     "HEAD of main": 'echo "ref: refs/heads/victim" > $GIT/HEAD',
     "own HEAD": 'echo "ref: refs/heads/victim" > $GIT/worktrees/mo-1/HEAD',
     "own lock": "rm $GIT/worktrees/mo-1/locked",
@@ -74,7 +72,7 @@ CHANGES = {
     "worktree renamed": "cd / && mv $WT $TOP/away && mkdir $WT",
     "main overwritten": "echo evil > $MAIN/a.txt",
     "main, new file": "echo evil > $MAIN/new.txt",
-    "main deleted": "rm -rf $MAIN/a.txt $MAIN/.mo && ! test -e $MAIN/.mo",
+    "main deleted": "test -e $MAIN/a.txt && rm -rf $MAIN/a.txt $MAIN/.mo",
     "tool chain": "echo evil > $MAIN/node_modules/x/index.js",
     "other worktree": "echo evil > $OTHER/work.txt",
     "other worktree, new file": "echo evil > $OTHER/evil.txt",
@@ -85,7 +83,7 @@ CHANGES = {
     "mo's requests": "mkdir -p $MAIN/.mo/inbox && echo x > $MAIN/.mo/inbox/1",
     "by a link": "ln -s $MAIN link; echo evil > link/a.txt",
     "by a hard link": "ln $MAIN/a.txt hard && echo evil > hard",
-    "by /proc": "echo evil > /proc/1/root$MAIN/a.txt",
+    "by /proc": "echo evil > /proc/self/root$MAIN/a.txt",
 }
 
 # What tells something that is not the task's business.
@@ -105,8 +103,23 @@ READS = {
 }
 
 
+def all_of(cell: Cell, attacks: Mapping[str, str], profile: Profile) -> Mapping[str, tuple[int, str]]:
+    """Run all attacks in one sandbox, one after the other: name -> (exit code, output)."""
+    script = "".join(
+        f"cd $WT; ({attack}) 2>&1; code=$?; echo; echo '=== {number}' $code\n"
+        for number, attack in enumerate(attacks.values())
+    )
+    done = cell.run(script, policy=Policy(profile=profile))
+    parts = re.split(r"^=== (\d+) (\d+)\n", done.out, flags=re.MULTILINE)
+    assert parts.pop() == "", done
+    names = list(attacks)
+    return {
+        names[int(number)]: (int(code), said) for said, number, code in zip(*[iter(parts)] * 3, strict=True)
+    }
+
+
 def uncontained(cell: Cell, script: str, tmp_path: Path) -> tuple[str, str, dict[str, str]]:
-    """Run the attack on a copy that lies at the same path; its output and the world afterwards."""
+    """Run an attack on a copy that lies at the same path; its output and the world afterwards."""
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-a", str(cell.top), str(copy)], check=True)
     argv = [str(cell.tier.bwrap), "--dev-bind", "/", "/", "--bind", str(copy), str(cell.top)]
@@ -121,39 +134,37 @@ def uncontained(cell: Cell, script: str, tmp_path: Path) -> tuple[str, str, dict
 
 
 @pytest.mark.parametrize("profile", list(Profile))
-@pytest.mark.parametrize("name", CHANGES)
-def test_nothing_outside_changes(cell: Cell, name: str, profile: Profile) -> None:
+def test_nothing_outside_changes(cell: Cell, profile: Profile) -> None:
     before = cell.world()
-    done = cell.run(CHANGES[name], policy=Policy(profile=profile))
+    results = all_of(cell, CHANGES, profile)
     assert cell.world() == before
-    assert done.code != 0, done
-    tidy(cell)
+    assert list(results) == list(CHANGES)
+    assert {name: said for name, (code, said) in results.items() if code == 0} == {}
 
 
 @pytest.mark.parametrize("profile", list(Profile))
-@pytest.mark.parametrize("name", READS)
-def test_nothing_secret_is_told(cell: Cell, name: str, profile: Profile) -> None:
-    done = cell.run(READS[name], policy=Policy(profile=profile))
-    assert CANARY not in done.out + done.err
-    tidy(cell)
-
-
-def tidy(cell: Cell) -> None:
-    """The worktree as it was."""
-    cell.git("checkout", "-q", "--", ".", where=cell.worktree)
-    cell.git("clean", "-ffdxq", where=cell.worktree)
+def test_nothing_secret_is_told(cell: Cell, profile: Profile) -> None:
+    results = all_of(cell, READS, profile)
+    assert list(results) == list(READS)
+    assert {name: said for name, (_, said) in results.items() if CANARY in said} == {}
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_without_the_sandbox_it_changes_something(tier: Tier, plain: Cell, name: str, tmp_path: Path) -> None:
+def test_without_the_sandbox_it_changes_something(
+    plain: Cell, untouched: dict[str, str], name: str, tmp_path: Path
+) -> None:
     out, err, after = uncontained(plain, CHANGES[name], tmp_path)
-    assert after != plain.world(), out + err
+    assert after != untouched, out + err
 
 
-@pytest.mark.parametrize("name", READS)
-def test_without_the_sandbox_it_is_told(tier: Tier, plain: Cell, name: str, tmp_path: Path) -> None:
-    out, err, _ = uncontained(plain, READS[name], tmp_path)
-    assert CANARY in out, err
+def test_without_the_sandbox_everything_is_told(plain: Cell) -> None:
+    told = {
+        name: subprocess.run(
+            ["sh", "-c", script], cwd=plain.worktree, env=plain.environ, capture_output=True, check=False
+        ).stdout
+        for name, script in READS.items()
+    }
+    assert [name for name, said in told.items() if CANARY.encode() not in said] == []
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +172,8 @@ def plain(tier: Tier) -> Iterator[Cell]:
     made = cells.build(os.geteuid(), tier)
     yield made
     cells.remove(made)
+
+
+@pytest.fixture(scope="module")
+def untouched(plain: Cell) -> dict[str, str]:
+    return plain.world()

@@ -334,7 +334,7 @@ def follow_up(
         reason,
         task.failures,
         retry_settings(services),
-        attempts=sum(name != FailureClass.LOST for name in task.failures) + 1,
+        attempts=sum(name not in _UNCOUNTED for name in task.failures) + 1,
         max_attempts=task.spec.max_attempts,
         can_rework=agent is not None and agent.can_rework,
         now=services.now(),
@@ -344,6 +344,10 @@ def follow_up(
         return NewFact(goal, Kind.FAILED, {"class": failure, "reason": step.why}, task.spec.id, n)
     data = {"not_before": step.not_before, "why": step.why}
     return NewFact(goal, Kind.RETRY_SCHEDULED, data, task.spec.id, n)
+
+
+# Neither the agent's fault nor the task's: they count against no limit.
+_UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED})
 
 
 def retry_settings(services: Services) -> RetrySettings:

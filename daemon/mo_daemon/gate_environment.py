@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from mo_daemon import include
@@ -48,6 +49,7 @@ def _modified(path: Path) -> str:
     return f"{status.st_mtime_ns} {status.st_size}"
 
 
+@lru_cache(maxsize=64)
 def layout(common_dir: Path, commit: str) -> str:
     """How a project is laid out: 64 hex digits for the names of the directories at its root."""
     return hashlib.sha256(Git(common_dir)("ls-tree", "-d", "-z", "--name-only", commit).out).hexdigest()

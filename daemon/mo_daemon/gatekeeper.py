@@ -146,10 +146,9 @@ class Gatekeeper:
         """The verdict on a commit's exact tree, from memory or by running the gate."""
         services = self._services
         command = await self.command(goal)
-        tree = await services.git(services.repo.tree_of, commit)
+        tree, key = await services.git(self._tree_and_key, goal, command, commit)
         if command.command == NONE:
             return gate_memory.no_gate(commit, tree)
-        key = await services.git(self._key, goal, command, tree)
         remembered = services.ledger.gate_run(key)
         if remembered is not None:
             return gate_memory.load(remembered, commit, baseline)
@@ -192,6 +191,10 @@ class Gatekeeper:
                 started=self._started(token),
             )
 
+    def _tree_and_key(self, goal: GoalStatus, command: GateCommand, commit: str) -> tuple[str, str]:
+        tree = self._services.repo.tree_of(commit)
+        return tree, "" if command.command == NONE else self._key(goal, command, tree)
+
     def _key(self, goal: GoalStatus, command: GateCommand, tree: str) -> str:
         """What a verdict belongs to: tree, command, set-up, tools and the environment passed on.
 
@@ -218,8 +221,12 @@ class Gatekeeper:
 
     async def _proof_key(self, goal: GoalStatus, command: GateCommand) -> str:
         """A proof outlives its commit, but not a project that is laid out in another way."""
-        layout = await self._services.git(gate_environment.layout, self._services.home.common_dir, goal.base)
-        return "proof " + await self._services.git(self._key, goal, command, layout)
+
+        def key() -> str:
+            layout = gate_environment.layout(self._services.home.common_dir, goal.base)
+            return "proof " + self._key(goal, command, layout)
+
+        return await self._services.git(key)
 
     async def prove(self, goal: GoalStatus) -> dict[str, Any]:
         """Baseline on the base, and proof that the gate really tests the tree it is given.

@@ -97,6 +97,7 @@ def _gates(goal: GoalStatus) -> list[list[str]]:
         said = [f"{tests[key]} {key}" for key in ("passed", "failed", "missing", "flaky") if tests.get(key)]
         said += ["cached"] if gate.get("cached") else [duration(gate["seconds"])] if "seconds" in gate else []
         said += [f"({one_line(', '.join(gate['failed_ids'][:3]))})"] if gate.get("failed_ids") else []
+        said += [one_line(gate["reason"], 80)] if gate.get("reason") and not gate.get("failed_ids") else []
         about = ", ".join(gate.get("tasks", ()))
         rows.append([str(gate.get("commit", ""))[:7], str(gate.get("result", "")), about, ", ".join(said)])
     return rows

@@ -69,9 +69,19 @@ def _overview(goal: GoalStatus) -> dict[str, Any]:
             for task in goal.tasks.values()
             if task.state in _ACTIVE
         ],
+        "gate": _gate_kind(goal),
         "needs": needs(goal),
         "cost_usd": 0,
     }
+
+
+def _gate_kind(goal: GoalStatus) -> str:
+    """none | weak (exit code only) | tests; empty while it is not proved."""
+    if goal.proof is None:
+        return ""
+    if goal.proof.get("command") == "none":
+        return "none"
+    return "weak" if goal.proof.get("weak") else "tests"
 
 
 def goal_document(goal: GoalStatus) -> dict[str, Any]:

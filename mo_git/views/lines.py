@@ -14,6 +14,8 @@ _REASON = 600  # characters of why a goal stands still: the remedy comes last an
 _FIXED = ("event", "goal", "task", "attempt", "at")
 
 
+NO_GATE = "none"  # the gate command that means: there is none
+
 def event_document(fact: Fact) -> dict[str, Any]:
     """A fact as one JSON line of a followed goal."""
     head = {"event": fact.kind, "goal": fact.goal, "task": fact.task, "attempt": fact.attempt, "at": fact.at}
@@ -112,6 +114,8 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
 def _proof(data: Mapping[str, Any]) -> str:
     failing = data.get("failing") or ()
     red = [f"{count(len(failing), 'test')} failing there already"] if failing else []
+    if data.get("command") == NO_GATE:
+        return "no gate: what lands is not tested (gate.command = none)"
     if data.get("weak"):
         return _with(f"weak gate on {_short(data.get('commit', ''))}", data.get("reason", ""))
     return f"gate proved on {_short(data.get('commit', ''))}" + _in_brackets(red)
@@ -137,7 +141,9 @@ def _evidence(fact: Fact, goal: GoalStatus) -> list[str]:
     if run is None:
         return []
     passed = (run.get("tests") or {}).get("passed")
-    said = ["gate green"]
+    if (goal.proof or {}).get("command") == NO_GATE:
+        return ["no gate"]
+    said = ["weak gate green" if run.get("weak") else "gate green"]
     said += [count(passed, "test")] if passed else []
     if run.get("cached"):
         return [*said, "cached"]

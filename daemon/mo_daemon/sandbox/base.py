@@ -28,7 +28,7 @@ def standard(mounts: Mounts, places: Places, policy: Policy, env: Mapping[str, s
         _home(mounts, home, places.main_top)
 
 
-def strict(mounts: Mounts, policy: Policy) -> None:
+def strict(mounts: Mounts, places: Places, policy: Policy) -> None:
     """System directories only."""
     mounts.bare()
     for name in hidden.STRICT_DIRECTORIES:
@@ -41,6 +41,9 @@ def strict(mounts: Mounts, policy: Policy) -> None:
             mounts.read(Path(name), real(name))
     _kernel(mounts, policy)
     _temporary(mounts, policy)
+    for home in map(real, places.homes):
+        if not mounts.hides(home) and is_dir(home):  # below /tmp
+            mounts.empty(home)
 
 
 def _kernel(mounts: Mounts, policy: Policy) -> None:

@@ -52,7 +52,7 @@ class Sandbox:
         if self.policy.profile is Profile.STANDARD:
             base.standard(mounts, self.places, self.policy, env)
         else:
-            base.strict(mounts, self.policy)
+            base.strict(mounts, self.places, self.policy)
         self._hide_repository(mounts)
         if self.policy.profile is Profile.STANDARD:
             self._show_tools(mounts, argv, inner)
