@@ -83,6 +83,7 @@ class TaskStatus:
     not_before: float = 0.0
     redone: int = 0  # times it was sent back for a textual conflict
     behind: tuple[str, ...] = ()  # tasks with overlapping writes that go first
+    taken_back: bool = False  # by a person's rollback: nothing is wrong with it
     satisfies: bool = False  # a skipped task that counts as done for its dependents
     failures: list[str] = field(default_factory=list)  # classes since the last retry by a person
     paths: tuple[str, ...] = ()
@@ -268,7 +269,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.reason = "conflict in " + ", ".join(data["paths"])
             goal.conflicts.append({"task": task.spec.id, **data})
         case Kind.EJECTED:
-            task.reason = data["why"]
+            task.reason, task.taken_back = data["why"], bool(data.get("taken_back"))
             goal.ejections.append({"task": task.spec.id, **data})
         case Kind.RETRIED:
             task.reason, task.redone, task.satisfies = data.get("hint", ""), 0, False

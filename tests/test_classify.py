@@ -59,7 +59,7 @@ def test_every_class_has_a_policy() -> None:
         (F.LOST, (F.LOST,) * 50, False, NOW),
         (F.LOST, (F.NETWORK,) * 9, False, NOW),
         # the limit of attempts
-        (F.NETWORK, (F.NETWORK,) * 9, False, "why (the limit of 10 attempts is reached)"),
+        (F.NETWORK, (F.NETWORK,) * 9, False, "why (attempt 10 of 10)"),
         (F.NETWORK, (*(F.LOST,) * 20, F.NETWORK), False, NOW + 30),
     ],
 )
@@ -69,7 +69,7 @@ def test_what_follows(failure: F, earlier: tuple[F, ...], can_rework: bool, expe
 
 
 def test_the_tasks_own_limit_wins() -> None:
-    assert step(F.NETWORK, max_attempts=1) == GiveUp("why (the limit of 1 attempts is reached)")
+    assert step(F.NETWORK, max_attempts=1) == GiveUp("why (attempt 1 of 1)")
 
 
 @given(

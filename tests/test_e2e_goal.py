@@ -453,7 +453,7 @@ def reasons_name_what_is_wrong(tasks: Mapping[str, Any]) -> None:
         "headless": "cannot be read",
         "crash": "exit code 7",
         "signal": "SIGSEGV",
-        "once": "the limit of 2 attempts",
+        "once": "attempt 2 of 2",
         "not-here": "not applicable: test -e no-such-file",
     }.items():
         assert words in tasks[name]["reason"], name

@@ -21,7 +21,7 @@ from mo_daemon.classify import GiveUp, RetrySettings, next_step
 from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.runners import argv_of
-from mo_daemon.services import Services, last_line, tail
+from mo_daemon.services import Services, last_line, out_of_space, tail
 from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.config import Config
@@ -218,6 +218,8 @@ async def _run(attempt: Attempt, argv: tuple[str, ...], log: str, timeout: float
             purpose=attempt.name,
         )
     except OSError as error:
+        if out_of_space(error):
+            raise
         raise AttemptFailed(
             FailureClass.BAD_CONFIG, f"cannot start {argv[0]}: {error.strerror or error}"
         ) from None
@@ -229,7 +231,7 @@ async def _candidate(attempt: Attempt) -> list[NewFact]:
     found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
     if found.tree == await services.git(services.repo.tree_of, attempt.base):
         if not spec.unchanged_is_fine:
-            raise AttemptFailed(FailureClass.NO_CHANGE, "the agent changed nothing")
+            raise AttemptFailed(FailureClass.NO_CHANGE, "nothing was changed")
         await _check(attempt)
         return [attempt.fact(Kind.UNCHANGED, commit=attempt.base)]
     limit = int(services.settings.limits.max_file_mb * 1024 * 1024)

@@ -13,7 +13,7 @@ from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_git.errors import MoError
 from mo_git.git import refs, worktrees
-from mo_git.lifecycle import GoalStatus, has_ended, new_goal
+from mo_git.lifecycle import GoalStatus, has_ended, new_goal, replay
 from mo_git.model import GoalSpec, Plan
 
 DAY = 86400.0
@@ -53,7 +53,10 @@ class Chores:
         goal.base = head
         command = await self.gatekeeper.command(goal)
         proof = await self.gatekeeper.prove(goal)
-        return {"ok": True, "message": "the gate is proved", "gate": command.command, "proof": proof}
+        message = "the gate is proved"
+        if proof["weak"] and proof.get("red"):
+            message = "the gate fails on the base and names no tests: only what makes it pass can land"
+        return {"ok": True, "message": message, "gate": command.command, "proof": proof}
 
     # -- recover --------------------------------------------------------------------------------------
 
@@ -102,7 +105,7 @@ class Chores:
         wanted = payload.get("goal") or ""
         ended = [
             goal
-            for goal in self.services.goals.values()
+            for goal in self._all_goals()
             if has_ended(goal)
             and (goal.id == wanted if wanted else (goal.ended_at or 0) < older)
             and not goal.pending_operations()
@@ -125,6 +128,16 @@ class Chores:
             "details": details,
             "bytes": freed + size,
         }
+
+    def _all_goals(self) -> list[GoalStatus]:
+        """Also those that ended so long ago that they are no longer in memory."""
+        ledger, known = self.services.ledger, self.services.goals
+        goals = [known[name] for name in ledger.goal_ids() if name in known]
+        for name in ledger.goal_ids():
+            spec = ledger.goal(name) if name not in known else None
+            if spec is not None:
+                goals.append(replay(spec, ledger.facts(name)))
+        return goals
 
     def _collect_worktrees(self, ended: list[GoalStatus], dry: bool) -> tuple[list[str], int]:
         pool, lines, freed = self.services.pool, [], 0

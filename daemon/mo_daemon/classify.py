@@ -111,7 +111,7 @@ def next_step(
         tried = f" ({before + 1} times)" if before else ""
         return GiveUp(f"{reason}{tried}")
     if attempts >= limit:
-        return GiveUp(f"{reason} (the limit of {limit} attempts is reached)")
+        return GiveUp(f"{reason} (attempt {limit} of {limit})")
     if not policy.backoff:
         return TryAgain(now, reason)
     delay = jitter * min(settings.max_seconds, settings.base_seconds * 2**before)

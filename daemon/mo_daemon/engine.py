@@ -40,7 +40,7 @@ from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
 from mo_daemon.preparing import prepare_goal
 from mo_daemon.resources import reap_orphans, reason_to_hold
-from mo_daemon.services import Services
+from mo_daemon.services import Services, out_of_space
 from mo_git import process, views
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
@@ -80,6 +80,10 @@ class Engine:
         self._reload = reload
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._no_room: tuple[str, frozenset[str]] = (
+            "",
+            frozenset(),
+        )  # why, and the jobs that are tried again
         self._asked = _Asked()
         self._complaint = ""
         self._last_published: tuple[Any, ...] = ()
@@ -194,10 +198,16 @@ class Engine:
 
     def _limits(self) -> Limits:
         settings = self.services.settings.orchestrator
-        hold = self.book.why_not() or reason_to_hold(
-            [self.services.home.top, self.services.state],
-            min_free_gb=settings.min_free_disk_gb,
-            max_load_per_cpu=settings.max_load_per_cpu,
+        message, keys = self._no_room
+        full = message if self._is_held_back(keys) else ""
+        hold = (
+            self.book.why_not()
+            or full
+            or reason_to_hold(
+                [self.services.home.top, self.services.state],
+                min_free_gb=settings.min_free_disk_gb,
+                max_load_per_cpu=settings.max_load_per_cpu,
+            )
         )
         return Limits(settings.max_parallel, hold)
 
@@ -306,11 +316,17 @@ class Engine:
             self.book.note_full(error)
         except MoError as error:
             log.warning("%s: %s (%s)", name, error.message, error.hint)
-            self._halt(goal, f"{error.message}; {error.hint}" if error.hint else error.message)
-        except Exception:
+            if out_of_space(error):
+                self._no_room = (error.message, keys)
+            else:
+                self._halt(goal, f"{error.message}; {error.hint}" if error.hint else error.message)
+        except Exception as error:
             log.exception("bug in job %s", name)
-            self._give_up(name, goal)
-            self._halt(goal, f"an error inside mo ({name}); see .mo/log/daemon.log")
+            if out_of_space(error):
+                self._no_room = (f"{name}: {error}", keys)
+            else:
+                self._give_up(name, goal)
+                self._halt(goal, f"an error inside mo ({name}); see .mo/log/daemon.log")
         finally:
             for key in keys:
                 self._jobs.pop(key, None)

@@ -13,7 +13,7 @@ from mo_daemon import scope
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.repo import Repo
-from mo_git.git.snapshot import NestedRepositories, Snapshot, problems, snapshot
+from mo_git.git.snapshot import NestedRepositories, Snapshot, nested_repositories, problems, snapshot
 from mo_git.model import FailureClass, TaskSpec
 
 
@@ -97,9 +97,8 @@ def own_head(repo: Repo, worktree: Path, base: str) -> str:
 def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, when: int) -> str:
     """A ref on what a worktree holds, if that differs from its base; the ref's name, or empty.
 
-    Commits that the agent made itself get a ref of their own.
-    Where a snapshot is impossible (a nested repository, a broken pointer) the directory itself is all there
-    is; the caller keeps it.
+    Repositories inside are kept as plain files, each `.git` renamed.  Raises MoError where the work can't
+    be stored: the worktree must then stay as it is.
     """
     if not worktree.is_dir() or not repo.exists(base):
         return ""
@@ -107,13 +106,19 @@ def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, wh
         _mend(repo, worktree)
     try:
         found = look(repo, worktree, base)
-        own = own_head(repo, worktree, base)
-    except (AttemptFailed, MoError):
+    except AttemptFailed:
+        _disarm(worktree)
+        found = look(repo, worktree, base)
+    if found.tree == repo.tree_of(base):
         return ""
-    kept = ""
-    if found.tree != repo.tree_of(base):
-        message = provenance.message(f"Kept: {goal}/{task}#{n}", "Left by an attempt that did not land.", {})
-        kept = refs.keep(repo, goal, task, n, repo.commit_tree(found.tree, [base], message, when=when))
-    if own:
-        refs.keep(repo, goal, task, n, own)
-    return kept
+    message = provenance.message(f"Kept: {goal}/{task}#{n}", "Left by an attempt that did not land.", {})
+    commit = repo.commit_tree(found.tree, [base], message, when=when)
+    return refs.keep(repo, goal, task, n, commit)
+
+
+def _disarm(worktree: Path) -> None:
+    """Make repositories inside a worktree plain directories, with all that is in them."""
+    for directory in nested_repositories(worktree):
+        for entry in list((worktree / directory).iterdir()):
+            if entry.name.lower() == ".git":
+                entry.rename(entry.with_name("kept" + entry.name))

@@ -24,6 +24,7 @@ from mo_git.git.merge import Merge
 from mo_git.lifecycle import GoalStatus, Operation
 from mo_git.model import Kind, NewFact, TaskState
 
+_TAKEN_BACK = {"why": "taken back by a person", "evidence": {}, "taken_back": True}
 RACES = 5  # times that the target may move under a landing before it gives up
 
 
@@ -181,7 +182,7 @@ class Operator:
         commit = await services.git(self._commit, tree, [goal.integration], message)
         baseline = await self._expected_without(goal, tasks)
         facts = [
-            NewFact(goal.id, Kind.EJECTED, {"why": "taken back by a person", "evidence": {}}, task)
+            NewFact(goal.id, Kind.EJECTED, _TAKEN_BACK, task)
             for task in tasks
         ]
         await self._gate_and_advance(goal, commit, baseline, "rollback", tasks, facts, title)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -122,6 +124,16 @@ class Services:
         """Note which process it is; the token alone is enough to find it again."""
         with suppress(LedgerFull, LedgerBroken):
             self.ledger.program_started(token, identity)
+
+
+def out_of_space(error: BaseException) -> bool:
+    """Whether a disk (or a quota) had no room, also where git says so."""
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return True
+    return any(os.strerror(number) in str(error) for number in _NO_SPACE)
+
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def tail(log: Path, limit: int = 4000) -> str:

@@ -147,6 +147,10 @@ class Ledger:
         rows = self._rows("SELECT spec FROM goals WHERE id = ?", (goal,))
         return goal_from_data(json.loads(rows[0][0])) if rows else None
 
+    def goal_ids(self) -> list[str]:
+        """All goals ever queued, oldest first."""
+        return [goal for (goal,) in self._db.execute("SELECT id FROM goals ORDER BY created_at, id")]
+
     def current_goals(self, recent: int = 20) -> list[GoalSpec]:
         """Goals that have not ended or have an operation pending, and the newest ones, oldest first."""
         rows = self._rows(_CURRENT_GOALS, {"recent": recent})
