@@ -45,7 +45,7 @@ class Row:
         return measured <= limit if sign == "<=" else measured >= limit
 
     def document(self) -> dict[str, object]:
-        return {**asdict(self), "ratio": round(self.ratio, 3), "met": self.met}
+        return {**asdict(self), "ratio": round(self.ratio, 3) if self.baseline else None, "met": self.met}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,6 @@ class Context:
 
     quick: bool
     rounds: int
-
-
-Samples = Mapping[str, Sequence[float]]
 
 
 def alternate(rounds: int, ways: Mapping[str, Callable[[], float]]) -> dict[str, float]:
@@ -101,7 +98,7 @@ def table(rows: Iterable[Row]) -> str:
                 row.name,
                 _number(row.value, row.unit),
                 f"{_number(row.baseline, row.unit)} {row.against}",
-                f"{row.ratio:.2f}x",
+                f"{row.ratio:.2f}x" if row.baseline else "-",
                 _goal(row),
                 {None: "", True: "ok", False: "MISSED"}[row.met],
                 row.note,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ from statistics import median
 
 from bench.measure import Context, Row, alternate
 from bench.shell import one_by_one
-from bench.world import Mo, command, cpu_seconds, daemon, resident_mb, task, wait_until
+from bench.world import Mo, bare_memory, command, cpu_seconds, daemon, resident_mb, task, wait_until
 
 IDLE_SECONDS = 5.0
 TASKS = 40  # of the goals whose CPU time is taken; the kernel counts in steps of 10 ms
@@ -61,10 +59,10 @@ def _stamping(stamp: Path) -> dict[str, object]:
 
 def cpu(context: Context) -> Iterator[Row]:
     """CPU of the daemon for each task that writes one file: its own, and with the git it calls."""
-    for name, settings, gate in (("no gate", "", "none"), ("trivial gate", 'proof = "off"\n', "")):
+    for name, gate in (("no gate", "none"), ("trivial gate", "")):
         own, whole, shell = [], [], []
         for _ in range(context.rounds):
-            with daemon(settings=settings) as mo:
+            with daemon() as mo:
                 one, both = _daemon_cpu(mo, gate)
                 shell.append(one_by_one(mo.world, TASKS).cpu / TASKS)
             own.append(one)
@@ -100,19 +98,14 @@ def _daemon_cpu(mo: Mo, gate: str) -> tuple[float, float]:
 def idle(context: Context) -> Iterator[Row]:
     """Memory and CPU of a daemon that has nothing to do, after a goal has run."""
     memory, cpu = [], []
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-    try:
-        with daemon() as mo:
-            mo.finish([task(f"t{number}") for number in range(5)])
-            for _ in range(context.rounds):
-                before = sum(cpu_seconds(mo.pid()))
-                time.sleep(IDLE_SECONDS)
-                cpu.append((sum(cpu_seconds(mo.pid())) - before) / IDLE_SECONDS * 100)
-                memory.append(resident_mb(mo.pid()))
-        bare = resident_mb(sleeper.pid)
-    finally:
-        sleeper.kill()
-        sleeper.wait()
+    with daemon() as mo:
+        mo.finish([task(f"t{number}") for number in range(5)])
+        for _ in range(context.rounds):
+            before = sum(cpu_seconds(mo.pid()))
+            time.sleep(IDLE_SECONDS)
+            cpu.append((sum(cpu_seconds(mo.pid())) - before) / IDLE_SECONDS * 100)
+            memory.append(resident_mb(mo.pid()))
+    bare = bare_memory()
     yield Row("idle daemon, memory", median(memory), "MiB", bare, "bare python", ("value", "<=", 70.0))
     note = f"in windows of {IDLE_SECONDS:g} s, in steps of 0.2 %"
     yield Row("idle daemon, CPU", median(cpu), "%", 0.0, "a sleeping process", ("value", "<=", 0.2), note)

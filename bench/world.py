@@ -117,12 +117,12 @@ def mo_argv() -> list[str]:
 class Mo:
     """`mo` in one repository of a world, and its daemon."""
 
-    def __init__(self, world: World, top: Path, settings: str = "") -> None:
+    def __init__(self, world: World, top: Path) -> None:
         self.world = world
         self.top = top
         self.home = Home(top, top / ".git")
         (top / ".mo").mkdir()
-        (top / ".mo" / "local.toml").write_text(f"[gate]\ncommand = {json.dumps(GATE)}\n{settings}")
+        (top / ".mo" / "local.toml").write_text(f"[gate]\ncommand = {json.dumps(GATE)}\n")
 
     def __call__(self, *args: str) -> str:
         return self.world.run(*mo_argv(), *args, cwd=self.top)
@@ -183,10 +183,10 @@ class Mo:
 
 
 @contextmanager
-def daemon(files: int = 30, settings: str = "") -> Iterator[Mo]:
+def daemon() -> Iterator[Mo]:
     """A fresh repository whose daemon runs and has proved the gate already; nothing of it is left."""
     with world() as here:
-        mo = Mo(here, here.repository(files=files), settings)
+        mo = Mo(here, here.repository())
         try:
             mo.finish([task("warm")])
             yield mo
@@ -225,6 +225,18 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     fields = stat[stat.rindex(")") + 2 :].split()
     user, system, children_user, children_system = (int(field) / TICKS for field in fields[11:15])
     return user + system, children_user + children_system
+
+
+def bare_memory() -> float:
+    """Resident memory in MiB of a Python that does nothing."""
+    sleeper = subprocess.Popen([sys.executable, "-c", "print(1, flush=True); input()"], stdin=-1, stdout=-1)
+    assert sleeper.stdout is not None
+    try:
+        sleeper.stdout.readline()
+        return resident_mb(sleeper.pid)
+    finally:
+        sleeper.kill()
+        sleeper.communicate()
 
 
 def resident_mb(pid: int) -> float:

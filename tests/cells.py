@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
-import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from mo_daemon import sandbox
 from mo_daemon.sandbox import Places, Policy, Purpose, Room, Sandbox, Tier, View
 from mo_daemon.sandbox.toolchains import of_checkout
+from mo_git.git.files import delete_tree
 from tests.conftest import SEALED
 
 NOBODY = 65534
@@ -126,11 +130,12 @@ class Cell:
         env: Mapping[str, str] | None = None,
         view: bool = True,
         places: Places | None = None,
+        frozen: Sequence[Path] = (),
         writable: Sequence[Path] = (),
         read: Sequence[Path] = (),
     ) -> sandbox.Wrapped:
         words = ["sh", "-c", argv] if isinstance(argv, str) else list(argv)
-        room = replace(self.room, view=self.view() if view else None)
+        room = replace(self.room, view=self.view() if view else None, frozen=tuple(frozen))
         with acting_as(self.uid):
             sandbox.prepare(room, [self.home], self.environ)
             return Sandbox(self.tier, places or self.places, policy).wrap(
@@ -210,14 +215,44 @@ SECRETS = (
 
 def build(uid: int, tier: Tier) -> Cell:
     """Make a cell in a directory of its own that this user may enter; `remove` it afterwards."""
+    if uid not in _made:
+        _made[uid] = _new(uid, tier)
+        atexit.register(remove, _made[uid])
+    cell = Cell(_directory(uid), uid, tier)
+    pattern = _made[uid]
+    subprocess.run(["cp", "-a", f"{pattern.top}/.", str(cell.top)], check=True)
+    for number in (1, 2):
+        admin = cell.git_dir / f"worktrees/mo-{number}"
+        worktree = cell.state / f"repo-1/worktrees/{number}"
+        _adapt(pattern, cell, admin / "gitdir", worktree / ".git")
+        cell.git("status", where=worktree)
+    _adapt(pattern, cell, cell.git_dir / "config")
+    cell.git("status")
+    cell.command("true")  # makes the directories of the room
+    return cell
+
+
+_made: dict[int, Cell] = {}  # patterns to copy
+
+
+def _adapt(pattern: Cell, cell: Cell, *files: Path) -> None:
+    with acting_as(cell.uid):
+        for file in files:
+            file.write_text(file.read_text().replace(str(pattern.top), str(cell.top)))
+
+
+def _directory(uid: int) -> Path:
     top = Path(os.path.realpath(tempfile.mkdtemp(prefix="mo-cell-")))
     top.chmod(0o755)
     os.chown(top, uid, uid if uid == NOBODY else -1)
-    cell = Cell(top, uid, tier)
+    return top
+
+
+def _new(uid: int, tier: Tier) -> Cell:
+    cell = Cell(_directory(uid), uid, tier)
     with acting_as(uid):
         _home(cell)
         _repository(cell)
-    cell.command("true")  # makes the directories of the room
     return cell
 
 
@@ -265,7 +300,6 @@ def _repository(cell: Cell) -> None:
         cell.git("worktree", "lock", str(path))
         (cell.git_dir / "worktrees" / str(number)).rename(cell.git_dir / f"worktrees/mo-{number}")
         (path / ".git").write_text(f"gitdir: {cell.git_dir}/worktrees/mo-{number}\n")
-        cell.git("status", where=path)
     _put(cell.other / "work.txt", f"{CANARY}\n")
     _put(cell.main / "a.txt", f"one\ntwo\nthe user's {CANARY}\n")
 
@@ -276,4 +310,26 @@ def _put(path: Path, text: str) -> None:
 
 
 def remove(cell: Cell) -> None:
-    shutil.rmtree(cell.top, ignore_errors=True)
+    delete(cell.top)
+
+
+def delete(path: Path) -> None:
+    delete_tree(path)
+
+
+USERS = [os.geteuid(), NOBODY] if os.geteuid() == 0 else [os.geteuid()]
+
+
+def tier() -> Tier:
+    """What this machine can do; without a sandbox the test is skipped, in CI's root run it fails."""
+    found = sandbox.probe(os.environ)
+    if not found.contained:
+        reason = f"no sandbox here: {found.reason}"
+        if os.environ.get("CI") and sys.platform == "linux" and os.geteuid() == 0:
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return found
+
+
+def name_of(uid: int) -> str:
+    return "root" if uid == 0 else "user"

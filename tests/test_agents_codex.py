@@ -226,7 +226,7 @@ THREAD = "01a201e1-514d-7001-8fb3-3e711147bcd0"
 def record(home: Path, *totals: int) -> Path:
     path = home / "sessions" / "2026" / "11" / "22" / f"rollout-2026-11-22T06-11-14-{THREAD}.jsonl"
     path.parent.mkdir(parents=True)
-    lines = [{"type": "session_meta"}]
+    lines: list[dict[str, Any]] = [{"type": "session_meta"}]
     lines += [
         {"payload": {"info": {"total_token_usage": {"input_tokens": n, "output_tokens": 5}}}} for n in totals
     ]

@@ -447,7 +447,7 @@ def reasons_name_what_is_wrong(tasks: Mapping[str, Any]) -> None:
         "driver": "filter=evil",
         "scope": "wrote outside its scope: out",
         "check": "exit code 3: not good enough",
-        "no-change": "changed nothing",
+        "no-change": "nothing was changed",
         "missing": "cannot start no-such-program-anywhere",
         "pointer": ".git",
         "headless": "cannot be read",

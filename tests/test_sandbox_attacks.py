@@ -10,25 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from mo_daemon import sandbox
-from mo_daemon.sandbox import Policy, Profile, Tier
+from mo_daemon.sandbox import Policy, Profile
 from tests import cells
-from tests.cells import CANARY, NOBODY, Cell
-
-USERS = [os.geteuid(), NOBODY] if os.geteuid() == 0 else [os.geteuid()]
+from tests.cells import CANARY, Cell
 
 
-@pytest.fixture(scope="module")
-def tier() -> Tier:
-    found = sandbox.probe(os.environ)
-    if not found.contained:
-        pytest.skip(found.reason)
-    return found
-
-
-@pytest.fixture(scope="module", params=USERS, ids=lambda uid: "root" if uid == 0 else "user")
-def cell(request: pytest.FixtureRequest, tier: Tier) -> Iterator[Cell]:
-    made = cells.build(request.param, tier)
+@pytest.fixture(scope="module", params=cells.USERS, ids=cells.name_of)
+def cell(request: pytest.FixtureRequest) -> Iterator[Cell]:
+    made = cells.build(request.param, cells.tier())
     yield made
     cells.remove(made)
 
@@ -168,8 +157,8 @@ def test_without_the_sandbox_everything_is_told(plain: Cell) -> None:
 
 
 @pytest.fixture(scope="module")
-def plain(tier: Tier) -> Iterator[Cell]:
-    made = cells.build(os.geteuid(), tier)
+def plain() -> Iterator[Cell]:
+    made = cells.build(os.geteuid(), cells.tier())
     yield made
     cells.remove(made)
 

@@ -35,7 +35,10 @@ _CLASS_OF_PROBLEM = {
 }
 
 # Trouble that no agent is blamed for: it stops the goal until a person has mended it.
-_OF_THE_MACHINE = re.compile(r"No space left|Too many open|[Cc]annot allocate|Input/output error|Read-only")
+_OF_THE_MACHINE = re.compile(
+    r"No space left|quota exceeded|File too large"
+    r"|Too many open|[Cc]annot allocate|Input/output error|Read-only"
+)
 
 
 def look(repo: Repo, worktree: Path, base: str) -> Snapshot:
@@ -97,8 +100,9 @@ def own_head(repo: Repo, worktree: Path, base: str) -> str:
 def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, when: int) -> str:
     """A ref on what a worktree holds, if that differs from its base; the ref's name, or empty.
 
-    Repositories inside are kept as plain files, each `.git` renamed.  Raises MoError where the work can't
-    be stored: the worktree must then stay as it is.
+    Repositories inside are kept as plain files, each `.git` renamed.  What git cannot read at all is moved
+    aside as it is: then the path.  MoError where there is no room: the worktree must stay until there is.
+    Commits that the agent made itself get a ref of their own.
     """
     if not worktree.is_dir() or not repo.exists(base):
         return ""
@@ -108,12 +112,17 @@ def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, wh
         found = look(repo, worktree, base)
     except AttemptFailed:
         _disarm(worktree)
-        found = look(repo, worktree, base)
-    if found.tree == repo.tree_of(base):
-        return ""
-    message = provenance.message(f"Kept: {goal}/{task}#{n}", "Left by an attempt that did not land.", {})
-    commit = repo.commit_tree(found.tree, [base], message, when=when)
-    return refs.keep(repo, goal, task, n, commit)
+        try:
+            found = look(repo, worktree, base)
+        except AttemptFailed:
+            return str(_set_aside(worktree, f"{goal}-{task}-{n}"))
+    kept = ""
+    if found.tree != repo.tree_of(base):
+        message = provenance.message(f"Kept: {goal}/{task}#{n}", "Left by an attempt that did not land.", {})
+        kept = refs.keep(repo, goal, task, n, repo.commit_tree(found.tree, [base], message, when=when))
+    if own := own_head(repo, worktree, base):
+        refs.keep(repo, goal, task, n, own)
+    return kept
 
 
 def _disarm(worktree: Path) -> None:
@@ -122,3 +131,14 @@ def _disarm(worktree: Path) -> None:
         for entry in list((worktree / directory).iterdir()):
             if entry.name.lower() == ".git":
                 entry.rename(entry.with_name("kept" + entry.name))
+
+
+def _set_aside(worktree: Path, name: str) -> Path:
+    """The last way to lose nothing: the directory itself, beside the worktrees; the slot is made anew."""
+    shelf = worktree.parent.parent / "kept"
+    shelf.mkdir(exist_ok=True)
+    number = 1
+    while os.path.lexists(place := shelf / (name if number == 1 else f"{name}-{number}")):
+        number += 1
+    worktree.rename(place)
+    return place

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -116,7 +118,9 @@ def _cleaned(environ: tuple[tuple[bytes, bytes], ...]) -> Mapping[str, str]:
 def _failure(verb: str, done: Completed) -> MoError:
     words = re.sub(r"^(fatal|error): ", "", done.error_text) or f"exit code {done.code}"
     hint = ""
-    if done.code == 124:
+    if done.code == -signal.SIGXFSZ:
+        words = os.strerror(errno.EFBIG)
+    elif done.code == 124:
         words = "took too long and was ended"
     elif safe := re.search(r"git config --global --add safe\.directory \S+", words):
         hint = safe[0]

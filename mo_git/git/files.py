@@ -21,11 +21,16 @@ def write_durably(path: Path, content: str | bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_durably(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old text or the new."""
+def replace(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old text or the new, also after a power loss."""
     draft = path.with_name(f"{path.name}.mo-new")
     write_durably(draft, text)
     draft.replace(path)
+
+
+def replace_durably(path: Path, text: str) -> None:
+    """As `replace`, and it is the new text from now on."""
+    replace(path, text)
     sync_directory(path.parent)
 
 

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 
 import pygit2
-from pygit2.enums import FileMode
 
 from mo_git.errors import MoError
-from mo_git.git import refs
+from mo_git.git import pack, refs
 from mo_git.git.repo import Repo
 
 _TRAILER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*): *(.*)")
@@ -63,31 +62,31 @@ def add_notes(repo: Repo, notes: Mapping[str, str], ref: str = "refs/notes/mo") 
 
 def _with_notes(repo: Repo, old: str | None, notes: Mapping[str, str]) -> str:
     root = repo.commit(old).tree if old is not None else None
-    by_name = {
-        commit: repo.pygit.create_blob(text.encode("utf-8", "replace")) for commit, text in notes.items()
-    }
-    return str(_inserted(repo.pygit, root, by_name, top=True))
+    new = pack.Objects()
+    by_name = {commit.encode(): new.blob(text.encode("utf-8", "replace")) for commit, text in notes.items()}
+    tree = _inserted(repo.pygit, new, root, by_name, top=True)
+    new.write(repo.git)
+    return tree
 
 
 def _inserted(
-    pygit: pygit2.Repository, tree: pygit2.Tree | None, notes: Mapping[str, pygit2.Oid], *, top: bool = False
-) -> pygit2.Oid:
+    pygit: pygit2.Repository,
+    new: pack.Objects,
+    tree: pygit2.Tree | None,
+    notes: Mapping[bytes, str],
+    *,
+    top: bool = False,
+) -> str:
     """A notes tree with notes put in; names are what is left of the commit ids at this level."""
-    builder = pygit.TreeBuilder(tree) if tree is not None else pygit.TreeBuilder()
-    deeper: dict[str, dict[str, pygit2.Oid]] = {}
+    entries = {entry.raw_name or b"": (int(entry.filemode), str(entry.id)) for entry in tree or ()}
+    deeper: dict[bytes, dict[bytes, str]] = {}
     for name, blob in notes.items():
-        if (top and builder.get(name) is None) or _is_tree(builder, name[:2]):
+        if (top and name not in entries) or entries.get(name[:2], (0, ""))[0] == pack.TREE:
             deeper.setdefault(name[:2], {})[name[2:]] = blob
         else:
-            builder.insert(name, blob, FileMode.BLOB)
+            entries[name] = pack.BLOB, blob
     for prefix, below in deeper.items():
-        entry = builder.get(prefix)
-        subtree = pygit[entry.id] if entry is not None else None
+        subtree = pygit[entries[prefix][1]] if prefix in entries else None
         assert subtree is None or isinstance(subtree, pygit2.Tree)
-        builder.insert(prefix, _inserted(pygit, subtree, below), FileMode.TREE)
-    return builder.write()
-
-
-def _is_tree(builder: pygit2.TreeBuilder, name: str) -> bool:
-    entry = builder.get(name)
-    return entry is not None and entry.filemode == FileMode.TREE
+        entries[prefix] = pack.TREE, _inserted(pygit, new, subtree, below)
+    return new.tree(entries)

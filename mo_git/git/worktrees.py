@@ -20,6 +20,7 @@ from mo_git.git.files import (
     delete_tree,
     discard,
     make_writable,
+    replace,
     replace_durably,
     sync_directory,
     write_durably,
@@ -151,7 +152,10 @@ def point(repo: Repo, path: Path, *, branch: str | None, commit: str) -> None:
     admin = admin_of(repo, path)
     head = _head_text(repo, branch, commit)
     (admin / "HEAD.lock").unlink(missing_ok=True)
-    replace_durably(admin / "HEAD", head)
+    if branch is None:
+        replace(admin / "HEAD", head)  # whoever uses the worktree next points it anew
+    else:
+        replace_durably(admin / "HEAD", head)
 
 
 def reset(path: Path, commit: str, keep: Sequence[str] = ()) -> None:

@@ -69,14 +69,14 @@ def packed_refs(refs: Mapping[str, str]) -> str:
 
 def _covers(view: Path, admin: Path) -> Iterator[tuple[Path, Path]]:
     """The configs of a worktree's submodules, which name remotes too, and what stands in for each."""
-    for number, config in enumerate(_module_configs(admin / "modules")):
+    for number, config in enumerate(module_configs(admin / "modules")):
         shown = view / "modules" / str(number)
         shown.parent.mkdir(exist_ok=True)
         _write(shown, gitconfig.render(_submodule(_text(config))))
         yield config, shown
 
 
-def _module_configs(modules: Path) -> Iterator[Path]:
+def module_configs(modules: Path) -> Iterator[Path]:
     """A submodule's name may have slashes, and it may have submodules itself."""
     stack = [modules]
     while stack:
