@@ -55,10 +55,22 @@ class Retry(Section):
     same_way: int = key(2, "retries after failing the same way (time-out, crash)", ge=0)
 
 
+class Models(Section):
+    """Models by a task's complexity; empty: the default model."""
+
+    simple: str = key("", "model for simple tasks")
+    moderate: str = key("", "model for moderate tasks")
+    complex: str = key("", "model for complex tasks")
+
+
 class Claude(Section):
     """Claude Code."""
 
+    command: str = key("", "the program; empty: claude on PATH, or the one of a Python package", guarded=True)
     default_model: str = key("sonnet", "model where a task names none; empty: the CLI's own")
+    models: Models = Field(default_factory=Models)
+    extra_args: Texts = key((), "further arguments for the program", guarded=True)
+    env_pass: Texts = key((), "names of environment variables that only this program gets", guarded=True)
     default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
     max_budget_usd: float | None = key(None, "US dollars one goal may spend with this provider", ge=0)
     execution_security_mode: Literal["restricted", "trusted_local"] = key(
@@ -69,12 +81,31 @@ class Claude(Section):
 class Codex(Section):
     """Codex."""
 
+    command: str = key("", "the program; empty: codex on PATH, or the one of a Python package", guarded=True)
     default_model: str = key("", "model where a task names none; empty: the CLI's own")
+    models: Models = Field(default_factory=Models)
+    config: Texts = key((), "key=value settings for its -c", guarded=True)
+    extra_args: Texts = key((), "further arguments for the program", guarded=True)
+    env_pass: Texts = key((), "names of environment variables that only this program gets", guarded=True)
     default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
     max_budget_usd: float | None = key(None, "US dollars one goal may spend with this provider", ge=0)
     execution_security_mode: Literal["restricted", "trusted_local"] = key(
         "restricted", "restricted: in a sandbox; trusted_local: without one", guarded=True
     )
+
+
+class Agents(Section):
+    """When a silent agent is given up."""
+
+    first_event_seconds: float = key(300.0, "seconds until an agent says anything", gt=0)
+    idle_seconds: float = key(900.0, "seconds without output or processor use", gt=0)
+
+
+class Budget(Section):
+    """Money; 0: no limit."""
+
+    goal_usd: float = key(25.0, "US dollars that one goal may spend", ge=0)
+    daily_usd: float = key(100.0, "US dollars that all goals here may spend in a day (UTC)", ge=0)
 
 
 class CommandTasks(Section):
@@ -100,6 +131,7 @@ class Routing(Section):
 
     default_provider: Provider = key("auto", "provider of all tasks; auto: by phase and by what is usable")
     auto_fallback: bool = key(True, "with auto: another provider takes over when one is down")
+    fallbacks: Texts = key((), "with auto: who may take over, in this order; empty: any that is usable")
     phase_defaults: PhaseDefaults = Field(default_factory=PhaseDefaults)
 
 
@@ -180,6 +212,8 @@ class Config(Section):
     claude: Claude = Field(default_factory=Claude)
     codex: Codex = Field(default_factory=Codex)
     command: CommandTasks = Field(default_factory=CommandTasks)
+    agents: Agents = Field(default_factory=Agents)
+    budget: Budget = Field(default_factory=Budget)
     routing: Routing = Field(default_factory=Routing)
     git: Git = Field(default_factory=Git)
     workspace: Workspace = Field(default_factory=Workspace)

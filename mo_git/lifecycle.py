@@ -51,6 +51,20 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
 
 
 @dataclass(slots=True)
+class Spent:
+    """Money (USD) and tokens that agents used."""
+
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def add(self, data: Mapping[str, Any]) -> None:
+        self.cost_usd += data.get("cost_usd", 0.0)
+        self.input_tokens += data.get("input_tokens", 0)
+        self.output_tokens += data.get("output_tokens", 0)
+
+
+@dataclass(slots=True)
 class Attempt:
     """One run of a task's agent."""
 
@@ -66,6 +80,9 @@ class Attempt:
     ended_at: float | None = None
     exit_code: int | None = None
     kept: str = ""  # the keep-ref that holds what a failed attempt left
+    provider: str = ""
+    model: str = ""
+    spent: Spent = field(default_factory=lambda: Spent())
 
 
 @dataclass(slots=True)
@@ -87,6 +104,7 @@ class TaskStatus:
     satisfies: bool = False  # a skipped task that counts as done for its dependents
     failures: list[str] = field(default_factory=list)  # classes since the last retry by a person
     paths: tuple[str, ...] = ()
+    summary: str = ""  # the agent's last message
 
     @property
     def attempt(self) -> int:
@@ -129,7 +147,8 @@ class GoalStatus:
     base: str = ""
     integration: str = ""
     proof: Mapping[str, Any] | None = None
-    setup_failure: str = ""
+    blocked: tuple[GoalState, str] | None = None  # nothing may start any more; how the goal will end, and why
+    spent: dict[str, Spent] = field(default_factory=dict)  # by provider
     paused: bool = False
     cancelling: str = ""
     ended: tuple[GoalState, str] | None = None
@@ -163,7 +182,7 @@ class GoalStatus:
     def reason(self) -> str:
         if self.ended:
             return self.ended[1]
-        return self.setup_failure or self.cancelling
+        return self.blocked[1] if self.blocked else self.cancelling
 
     @property
     def lane(self) -> str:
@@ -175,6 +194,15 @@ class GoalStatus:
         if task.state is TaskState.PENDING and self.started_at is not None and self.unblocked(task):
             return TaskState.READY
         return task.state
+
+    def total(self) -> Spent:
+        """All that the goal's agents used."""
+        every = self.spent.values()
+        return Spent(
+            sum(one.cost_usd for one in every),
+            sum(one.input_tokens for one in every),
+            sum(one.output_tokens for one in every),
+        )
 
     def unblocked(self, task: TaskStatus) -> bool:
         return all(self.tasks[dep].satisfied for dep in task.spec.depends_on) and all(
@@ -207,6 +235,9 @@ def replay(spec: GoalSpec, facts: Iterable[Fact]) -> GoalStatus:
 def apply(goal: GoalStatus, fact: Fact) -> bool:
     """Let one fact take effect; False where it had none (unknown task, late attempt, no such arrow)."""
     goal.last_seq = max(goal.last_seq, fact.seq)
+    if fact.kind == Kind.USAGE:  # money counts, however late its fact comes
+        _apply_usage(goal, fact)
+        return True
     if not fact.task:
         _apply_to_goal(goal, fact)
         return True
@@ -220,6 +251,14 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
         task.state, task.since = target, fact.at
     _apply_to_task(goal, task, fact)
     return True
+
+
+def _apply_usage(goal: GoalStatus, fact: Fact) -> None:
+    goal.spent.setdefault(fact.data["provider"], Spent()).add(fact.data)
+    task = goal.tasks.get(fact.task)
+    for attempt in task.attempts if task else ():
+        if attempt.n == fact.attempt:
+            attempt.spent.add(fact.data)
 
 
 def _current(task: TaskStatus, fact: Fact) -> bool:
@@ -241,6 +280,8 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
                     data.get("branch", ""),
                     data.get("worktree", ""),
                     fact.at,
+                    provider=data.get("provider", ""),
+                    model=data.get("model", ""),
                 )
             )
             task.reason, task.not_before = "", 0.0
@@ -253,6 +294,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         case Kind.CANDIDATE:
             _close(task, fact, "candidate")
             task.commit, task.tree, task.paths = data["commit"], data["tree"], tuple(data.get("paths", ()))
+            task.summary = data.get("summary", "")
             task.reason = ""
         case Kind.UNCHANGED:
             _close(task, fact, "unchanged")
@@ -314,7 +356,9 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
             goal.intent, goal.integration = None, data["commit"]
             goal.landings.append({**data, "at": fact.at})
         case Kind.SETUP_FAILED:
-            goal.setup_failure = data["reason"]
+            goal.blocked = GoalState.HALTED, data["reason"]
+        case Kind.BUDGET_SPENT:
+            goal.blocked = GoalState.OVER_BUDGET, data["reason"]
         case Kind.GOAL_CHECKED:
             goal.checked = data
         case Kind.GOAL_PAUSED | Kind.GOAL_RESUMED:
@@ -325,7 +369,7 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
             goal.ended, goal.ended_at = (GoalState(data["state"]), data.get("reason", "")), fact.at
         case Kind.GOAL_REOPENED:
             goal.ended, goal.ended_at, goal.cancelling = None, None, ""
-            goal.setup_failure, goal.checked, goal.paused = "", None, False
+            goal.blocked, goal.checked, goal.paused = None, None, False
         case Kind.OPERATION_REQUESTED:
             goal.operations[data["request"]] = Operation(
                 data["request"], data["operation"], data.get("arguments", {})

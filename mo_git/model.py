@@ -158,6 +158,10 @@ class GoalSpec:
     gate: str | None = None  # overrides gate.command for this goal
     parallel: int | None = None  # -j
     depends_on: str = ""  # goal id that has to be done first
+    provider: str = ""  # --provider: beats the tasks' own
+    phase_providers: Mapping[str, str] = field(default_factory=dict)  # --phase-provider
+    budget_usd: float | None = None  # --budget; None: budget.goal_usd, 0: no limit
+    documents: Mapping[str, str] = field(default_factory=dict)  # --doc: name -> text
     environment: Mapping[str, str] = field(default_factory=dict)  # PATH and VIRTUAL_ENV of the caller
     serialize_overlaps: bool = False  # tasks that may write the same paths run one after the other
 
@@ -205,6 +209,7 @@ class Kind(StrEnum):
     TASK_CANCELLED = "task_cancelled"  # reason
     HELD = "held"  # reason: waits for a person
     RETRIED = "retried"  # hint
+    USAGE = "usage"  # provider, model, phase, tokens and cost_usd of one run; of a task or of the goal
 
     GOAL_CREATED = "goal_created"
     GOAL_STARTED = "goal_started"  # base
@@ -214,6 +219,7 @@ class Kind(StrEnum):
     LANDING_DROPPED = "landing_dropped"  # commit
     LANDING = "landing"  # seq, commit, tree, tasks, purpose
     SETUP_FAILED = "setup_failed"  # reason
+    BUDGET_SPENT = "budget_spent"  # reason
     GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason
     GOAL_PAUSED = "goal_paused"
     GOAL_RESUMED = "goal_resumed"

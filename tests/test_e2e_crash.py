@@ -20,6 +20,7 @@ import pytest
 
 from mo_git.errors import Exit
 from mo_git.home import state_dir as home_state_dir
+from mo_git.ledger.reader import Reader
 from mo_git.ledger.records import goal_to_data
 from mo_git.ledger.writer import Ledger
 from mo_git.lifecycle import has_ended
@@ -192,6 +193,90 @@ def test_a_kill_at_any_step_changes_nothing(
     with capsys.disabled():
         spent = time.monotonic() - seconds
         print(f"\nkilled at {killed} of {step} steps, {kills} kills, in {spent:.0f} s: all runs ended alike")
+
+
+# -- what people ask for, on a goal with a red task ---------------------------------------------------
+
+RED = Plan(
+    "red",
+    (
+        TaskSpec("a", run=sh("echo a > a.txt")),
+        TaskSpec("b", run=sh("echo b > b.txt"), depends_on=("a",)),
+        TaskSpec("bad", run=sh("echo x > red")),
+        TaskSpec("after", run=sh("true"), depends_on=("bad",)),
+    ),
+)
+TAKEN_BACK = "landing ejected ejected operation_ended"
+
+
+def ask_for_a_rollback(forge: Forge, mo: Mo) -> tuple[str, str]:
+    """A goal that ended, and a request in the inbox; their names."""
+    mo.configure(
+        gate={"command": "test ! -e red", "proof": "off"},
+        daemon={"idle_minutes": 0},
+        orchestrator={"tick_seconds": 0.2},
+    )
+    mo.home.create()
+    environment = {"PATH": os.environ["PATH"]}
+    spec = GoalSpec("red-0001", "red", RED, 1.0, mo.repo.head(), "main", environment=environment)
+    mo.home.drop("do", {"goal": goal_to_data(spec)})
+    finish(forge, mo, spec.id)
+    assert mo.states(spec.id) == {"a": "landed", "b": "landed", "bad": "ejected", "after": "skipped"}
+    return spec.id, mo.home.drop("rollback", {"goal": spec.id, "task": "a", "with_dependents": True})
+
+
+def assert_taken_back_once(mo: Mo, goal: str, request: str) -> None:
+    status = mo.goal(goal)
+    assert mo.states(goal) == {"a": "ejected", "b": "ejected", "bad": "ejected", "after": "skipped"}
+    assert [landing["purpose"] for landing in status.landings] == ["task", "task", "rollback"]
+    assert mo.repo.tree(f"mo/{goal}/integration") == {"README.md": "hello"}
+    assert mo.repo.head(f"mo/{goal}/integration") == status.integration
+    assert mo.repo.git("rev-list", "--count", f"{status.base}..mo/{goal}/integration") == "5"
+    reader = Reader(mo.home.database)
+    answer = reader.outcome(request)
+    reader.close()
+    assert answer is not None
+    assert (answer["ok"], answer["message"]) == (True, "took back b, a; gate green")
+    assert mo.programs() == []
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [f"before {TAKEN_BACK}", "after ref integration"]
+    + [
+        pytest.param(f"after {name}", marks=pytest.mark.slow)
+        for name in ("request recorded", "gate_run", "landing_intent", "ref good", TAKEN_BACK)
+    ],
+)
+def test_a_kill_at_this_instant_of_a_rollback(forge: Forge, mo: Mo, instant: str) -> None:
+    goal, request = ask_for_a_rollback(forge, mo)
+    code, instants = forge.daemon(mo.repo.path, instant)
+    assert (code, instants[-1]) == (-9, instant)
+    finish(forge, mo, goal)
+    assert_taken_back_once(mo, goal, request)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_kill_at_any_step_of_a_rollback(
+    forge: Forge, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen, step, killed = random.Random(3), 0, 0
+    while True:
+        step += 1 if SOAK else chosen.randrange(5, 25)
+        mo = Mo(RepoBuilder.create(tmp_path_factory.mktemp("back") / "repo", {"README.md": "hello\n"}))
+        goal, request = ask_for_a_rollback(forge, mo)
+        code, instants = forge.daemon(mo.repo.path, "step", step)
+        if code == 0:
+            break
+        killed += 1
+        try:
+            finish(forge, mo, goal)
+            assert_taken_back_once(mo, goal, request)
+        except AssertionError as error:
+            raise AssertionError(f"step {step} ({instants[-1]}): {error}") from error
+    with capsys.disabled():
+        print(f"\nkilled at {killed} of {step} steps of a rollback: all ended alike")
 
 
 # -- real processes -----------------------------------------------------------------------------------

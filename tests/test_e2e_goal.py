@@ -81,13 +81,17 @@ def state(mo: Mo, goal: str, task: str) -> str:
     return mo.states(goal)[task]
 
 
+def started(mo: Mo, goal: str, task: str) -> Path:
+    """Wait until a task's program was started; its worktree."""
+    mo.wait_for(lambda: state(mo, goal, task) == "running")
+    stream = mo.home.run_dir(goal, task, mo.goal(goal).tasks[task].attempt) / "stream.log"
+    mo.wait_for(stream.exists)
+    return Path(mo.json("show", f"{goal}/{task}")["task"]["worktree"])
+
+
 def let_go(mo: Mo, goal: str, task: str) -> None:
     """End the waiting of a HELD task, by a file in its worktree."""
-    mo.wait_for(lambda: state(mo, goal, task) == "running")
-    worktree = Path(mo.json("show", f"{goal}/{task}")["task"]["worktree"])
-    stream = mo.home.run_dir(goal, task, mo.goal(goal).tasks[task].attempt) / "stream.log"
-    mo.wait_for(stream.exists)  # the worktree is ready and the task was started
-    (worktree / "go").write_text("")
+    (started(mo, goal, task) / "go").write_text("")
 
 
 def facts(mo: Mo, goal: str, kind: str, task: str = "") -> list[Fact]:

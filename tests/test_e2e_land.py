@@ -20,6 +20,7 @@ from tests.test_e2e_goal import (
     run,
     sh,
     start,
+    started,
     state,
 )
 
@@ -144,7 +145,7 @@ def test_land_in_mid_run_names_what_is_missing_and_catches_up_with_the_target(mo
             {"id": "late", "run": sh(HELD + "echo 2 > late"), "depends_on": ["early"]},
         ],
     )
-    mo.wait_for(lambda: state(mo, goal, "late") == "running")
+    started(mo, goal, "late")
     document = mo.json("land", goal)
     assert document["missing"] == ["late"]
     assert repo.head() == document["commit"] == mo.goal(goal).integration
@@ -305,7 +306,7 @@ def test_work_that_stands_on_a_task_taken_back_does_not_land(mo: Mo) -> None:
             {"id": "c", "run": sh("echo c > c"), "depends_on": ["b"]},
         ],
     )
-    mo.wait_for(lambda: state(mo, goal, "b") == "running")
+    started(mo, goal, "b")
     mo("rollback", f"{goal}/a")
     let_go(mo, goal, "b")
     status = finish(mo, goal)
@@ -315,7 +316,7 @@ def test_work_that_stands_on_a_task_taken_back_does_not_land(mo: Mo) -> None:
     assert set(repo.tree(f"mo/{goal}/b")) == {"README.md", "a", "b"}  # its work is kept
 
     mo("retry", goal)
-    mo.wait_for(lambda: state(mo, goal, "b") == "running")
+    started(mo, goal, "b")
     let_go(mo, goal, "b")
     assert str(finish(mo, goal).state) == "done"
     assert set(repo.tree(mo.goal(goal).integration)) == {"README.md", "a", "b", "c"}
@@ -332,7 +333,7 @@ def test_commits_of_others_on_integration_are_not_taken_for_gated(mo: Mo) -> Non
         {"id": "b", "run": sh(HELD + "echo b > b"), "depends_on": ["a"]},
     ]
     goal = start(mo, tasks)
-    mo.wait_for(lambda: state(mo, goal, "b") == "running")
+    started(mo, goal, "b")
     repo.git("switch", "-q", f"mo/{goal}/integration")
     foreign = repo.commit({"foreign": "not gated\n"})
     repo.git("switch", "-q", "main")

@@ -25,6 +25,7 @@ from tests.test_e2e_goal import (
     run,
     sh,
     start,
+    started,
     state,
 )
 
@@ -199,7 +200,7 @@ def test_a_goal_that_depends_on_another_starts_from_its_result(mo: Mo) -> None:
     mo.configure(**QUICK)
     one = start(mo, [{"id": "a", "run": sh(HELD + "echo a > a")}])
     two = start(mo, [{"id": "b", "run": sh("cat a > b")}], "--depends-on", one)
-    mo.wait_for(lambda: state(mo, one, "a") == "running")
+    started(mo, one, "a")
     assert str(mo.goal(two).state) == "queued"
     let_go(mo, one, "a")
     assert str(finish(mo, two).state) == "done"
@@ -317,7 +318,7 @@ def test_pause_lets_what_runs_finish_and_starts_nothing(mo: Mo) -> None:
             {"id": "b", "run": sh("echo b > b"), "depends_on": ["a"]},
         ],
     )
-    mo.wait_for(lambda: state(mo, goal, "a") == "running")
+    started(mo, goal, "a")
     mo("pause", goal)
     let_go(mo, goal, "a")
     mo.wait_for(lambda: state(mo, goal, "a") == "candidate")
@@ -351,8 +352,7 @@ def test_cancel_ends_the_work_and_keeps_it(mo: Mo) -> None:
         "--deliver",
         "merge",
     )
-    mo.wait_for(lambda: state(mo, goal, "half") == "running")
-    worktree = Path(mo.json("show", f"{goal}/half")["task"]["worktree"])
+    worktree = started(mo, goal, "half")
     mo.wait_for((worktree / "half").exists)
     mo("cancel", goal)
     status = finish(mo, goal)
@@ -389,7 +389,7 @@ def test_skip_counts_a_task_as_done_and_retry_undoes_that(mo: Mo) -> None:
     mo.wait_for(
         lambda: mo.states(goal) == {"runs": "running", "gates": "gating", "bad": "failed", "next": "skipped"}
     )
-    worktree = Path(mo.json("show", f"{goal}/runs")["task"]["worktree"])
+    worktree = started(mo, goal, "runs")
     mo.wait_for((worktree / "half").exists)
     for task in ("runs", "gates", "bad"):
         mo("skip", f"{goal}/{task}")
@@ -450,6 +450,7 @@ def test_gc_removes_what_ended_goals_left_and_nothing_else(mo: Mo) -> None:
     mo("land", other)
     assert str(mo.goal(run(mo, tasks[:1])).state) == "done"
     running = start(mo, [{"id": "t", "run": sh(HELD + "true")}])
+    started(mo, running, "t")
     assert "has not ended" in refusal(mo, "gc", running, code=1)["message"]
     mo("cancel", running)
     finish(mo, running)

@@ -502,6 +502,41 @@ def test_work_is_kept_when_its_ending_could_not_be_recorded(world: World, tmp_pa
     assert "half" in works
 
 
+def test_a_persons_try_in_a_kept_worktree_survives_a_retry(world: World) -> None:
+    goal = world.queue(sh("a", "echo agent > a.txt; exit 3", max_attempts=1))
+    failed = world.to_the_end()[goal].tasks["a"]
+    assert world.repo.tree(failed.attempts[0].kept)["a.txt"] == "agent"
+    worktree = Path(failed.worktree)
+    world.ask("retry")
+    world.to_the_end()
+    assert kept_files(world, goal) == [("1", "agent"), ("2", "agent")]  # nothing new: no second copy
+    (worktree / "a.txt").write_text("a person was here\n")
+    world.ask("retry")
+    world.to_the_end()
+    assert kept_files(world, goal) == [
+        *(("1", "agent"), ("2", "agent"), ("2-2", "a person was here"), ("3", "agent")),
+    ]
+
+
+def kept_files(world: World, goal: str) -> list[tuple[str, str]]:
+    """(number of the attempt, a.txt) of all that is kept of task `a`."""
+    prefix = f"refs/mo/keep/{goal}/a/"
+    names = world.repo.git("for-each-ref", "--format=%(refname)", prefix).split()
+    return [(name.removeprefix(prefix), world.repo.tree(name)["a.txt"]) for name in names]
+
+
+@pytest.mark.parametrize("entry", [".git", "sub/.git", "deep/er/.GIT"])
+def test_work_with_a_repository_inside_is_kept_whole(world: World, entry: str) -> None:
+    directory = entry.rpartition("/")[0] or "."
+    made = f"mkdir -p {directory}; echo in > {directory}/a.txt; rm -rf {entry}; mkdir {entry}"
+    made += f"; echo x > {entry}/config"
+    goal = world.queue(sh("a", f"{made}; exit 3", max_attempts=1))
+    failed = world.to_the_end()[goal].tasks["a"]
+    kept = world.repo.tree(failed.attempts[0].kept)
+    assert kept[f"{directory}/a.txt".removeprefix("./")] == "in"
+    assert "x" in kept.values()
+
+
 # -- status -------------------------------------------------------------------------------------------
 
 

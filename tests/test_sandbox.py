@@ -222,6 +222,29 @@ def test_frozen_files_of_the_worktree(own: Cell) -> None:
     assert pointer.read_text() == "gitdir: x\n"
 
 
+def test_an_environment_in_the_worktree_opens_nothing(cell: Cell) -> None:
+    """What an attempt left behind says where an interpreter is; the next program must not get to see that."""
+    ssh, git = cell.home / ".ssh", cell.main / ".git/hooks"
+    with acting_as(cell.uid):
+        (cell.worktree / ".venv").mkdir()
+        (cell.worktree / ".venv/pyvenv.cfg").write_text(f"home = {ssh}\n")
+        (cell.worktree / ".venv/bin").symlink_to(cell.home / ".aws")
+        (cell.worktree / "bin").mkdir()
+        (cell.home / ".kube/run").write_text("#!/bin/sh\n")
+        (cell.home / ".kube/run").chmod(0o755)
+        (cell.worktree / "bin/run").symlink_to(cell.home / ".kube/run")
+        (cell.worktree / "sub").symlink_to(cell.home / ".gnupg")
+        (cell.home / ".gnupg/.git").write_text("gitdir: x\n")
+    frozen = [cell.worktree / "sub/.git"]
+    env = {"VIRTUAL_ENV": f"{cell.worktree}/.venv"}
+    env["PATH"] = f"{cell.worktree}/.venv/bin:{cell.worktree}/bin:/usr/bin:/bin"
+    script = f"ls {ssh} {git} {cell.home}/.aws {cell.home}/.kube {cell.home}/.gnupg"
+    done = cell.run(script, env=env, frozen=frozen)
+    assert (done.out, done.err.count("No such file")) == ("", 5)
+    command = " ".join(cell.command(["run"], env=env, frozen=frozen).argv)
+    assert not [name for name in (".ssh", ".aws", ".kube", ".gnupg") if f"{cell.home}/{name}" in command]
+
+
 def test_a_worktree_behind_a_link(own: Cell) -> None:
     link = own.top / "link"
     link.symlink_to(own.state)
@@ -247,8 +270,8 @@ REFUSED = {
     "chroot": "chroot / true",
     "device": "mknod /tmp/sda b 8 0",
     "system": "echo x > /etc/mo-was-here",
-    "core pattern": 'echo "|/bin/false" > /proc/sys/kernel/core_pattern',
-    "hostname of the machine": "echo x > /proc/sys/kernel/hostname",
+    "core pattern": "cd /proc/sys/kernel; was=$(cat core_pattern) && echo $was > core_pattern",
+    "hostname of the machine": "cd /proc/sys/kernel; was=$(cat hostname) && echo $was > hostname",
     "sysfs": "echo 0 > /sys/kernel/mm/ksm/run",
     "sysrq": "test -w /proc/sysrq-trigger || test -w /proc/sys/kernel/sysrq",
     "password hashes": "grep -q . /etc/shadow",

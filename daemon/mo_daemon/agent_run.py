@@ -90,16 +90,18 @@ async def run_agent(
 ) -> Finished:
     """Run an agent to its end.  OSError where the program cannot be started.
 
-    Files in job.run_dir: prompt.md, stream.jsonl, stderr.log.
+    Files in job.run_dir: prompt.md, stream.jsonl, stderr.log; of a plain command only stream.log.
     """
     job.run_dir.mkdir(parents=True, exist_ok=True)
     prompt = job.run_dir / "prompt.md"
-    prompt.write_text(job.prompt, encoding="utf-8", errors="surrogateescape")
+    if not job.argv:
+        prompt.write_text(job.prompt, encoding="utf-8", errors="surrogateescape")
     launch = agent.launch(job)
     ear = _Ear(agent, job, listen, must_stop)
     limit = int(services.settings.limits.log_mb * 1024 * 1024)
-    out = process.Sink(job.run_dir / "stream.jsonl", limit, ear.on_bytes)
-    err = process.Sink(job.run_dir / "stderr.log", limit, lambda _chunk: _touch(ear))
+    out = process.Sink(job.run_dir / ("stream.log" if job.argv else "stream.jsonl"), limit, ear.on_bytes)
+    # A command's two streams belong together; an agent's output is data, and its errors are text.
+    err = None if job.argv else process.Sink(job.run_dir / "stderr.log", limit, lambda _chunk: _touch(ear))
     with services.program(purpose) as token:
         try:
             child = process.start(
@@ -112,8 +114,8 @@ async def run_agent(
                 stdin=prompt if launch.prompt_on_stdin else None,
             )
         except OSError:
-            await out.drained(0.1)
-            await err.drained(0.1)
+            for sink in filter(None, (out, err)):
+                await sink.drained(0.1)
             raise
         services.program_started(token, child.identity)
         ending, stopped = await _attend(child, ear, deadlines)

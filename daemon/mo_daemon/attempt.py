@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, harvest, names
-from mo_daemon.agents import agent_for
-from mo_daemon.agents.protocol import Agent, Job
-from mo_daemon.classify import GiveUp, RetrySettings, next_step
+from mo_daemon import environment, execution, harvest, names
+from mo_daemon.agents.protocol import Outcome
+from mo_daemon.attempt_context import Attempt
+from mo_daemon.budget import exhausted
+from mo_daemon.classify import SALVAGED
 from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
+from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.runners import argv_of
 from mo_daemon.services import Services, last_line, out_of_space, tail
 from mo_daemon.worktrees import Slot
@@ -27,56 +28,32 @@ from mo_git import resources
 from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
+from mo_git.git.binary import Git
 from mo_git.ledger.writer import LedgerFull
 from mo_git.lifecycle import AT_WORK, GoalStatus, TaskStatus
-from mo_git.model import FailureClass, Kind, NewFact, Phase, TaskState
+from mo_git.model import FailureClass, Kind, NewFact, TaskState
 
 
 class NotApplicable(Exception):
     """The task's `when` said no."""
 
 
-@dataclass
-class Attempt:
-    """The things of one attempt."""
-
-    services: Services
-    goal: GoalStatus
-    task: TaskStatus
-    agent: Agent
-    n: int
-    base: str
-    slot: Slot
-    env: Mapping[str, str]
-    run_dir: Path
-
-    @property
-    def branch(self) -> str:
-        return names.task_branch(self.services.settings.git.branch_prefix, self.goal.id, self.task.spec.id)
-
-    @property
-    def name(self) -> str:
-        return f"{self.goal.id}/{self.task.spec.id}#{self.n}"
-
-    def fact(self, kind: Kind, **data: Any) -> NewFact:
-        return NewFact(self.goal.id, kind, data, self.task.spec.id, self.n)
-
-
 async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) -> None:
     """Start and finish one attempt; every ending is recorded as facts."""
-    agent = agent_for(task.spec)
-    if agent is None:
-        reason = f"no agent for provider {task.spec.provider}"
-        facts = [
-            NewFact(goal.id, Kind.FAILED, {"class": FailureClass.BAD_CONFIG, "reason": reason}, task.spec.id)
-        ]
-        services.record(facts)
+    choice = execution.assign(services, goal.spec, task.spec, execution.avoided(task))
+    if isinstance(choice, NoAgent):
+        reason = "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
+        data = {"class": FailureClass.AUTH, "reason": f"no agent can do it: {reason}"}
+        services.record([NewFact(goal.id, Kind.FAILED, data, task.spec.id)])
+        return
+    if choice.agent != execution.COMMAND and (spent := exhausted(*services.money(goal), choice.agent)):
+        services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
         return
     base = goal.integration
     async with services.starting() as ready:
         if not may_start(goal):  # any more: it may have been paused while this attempt waited for its turn
             return
-        attempt = await _open(services, goal, task, agent, base)
+        attempt = await _open(services, goal, task, choice, base)
         hold = False
         try:
             hold = await _work(attempt, ready)
@@ -85,7 +62,7 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
             await _close(attempt, hold or task.state in AT_WORK)
 
 
-async def _open(services: Services, goal: GoalStatus, task: TaskStatus, agent: Agent, base: str) -> Attempt:
+async def _open(services: Services, goal: GoalStatus, task: TaskStatus, choice: Choice, base: str) -> Attempt:
     """Verify the base, take a slot and record the start before anything runs."""
     await services.git(_verify_base, services, goal, task, base)
     branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
@@ -103,9 +80,11 @@ async def _open(services: Services, goal: GoalStatus, task: TaskStatus, agent: A
         passed=services.settings.workspace.env_pass,
         guard=(resources.path("hooks"), names.head(branch)),
     )
-    attempt = Attempt(services, goal, task, agent, n, base, slot, env, run_dir)
+    agent = services.agents[choice.agent]
+    attempt = Attempt(services, goal, task, agent, choice.model, n, base, slot, env, run_dir)
     place = {"base": base, "branch": branch, "worktree": str(slot.path)}
-    started = attempt.fact(Kind.ATTEMPT_STARTED, token=services.token(), provider=agent.name, **place)
+    who = {"provider": choice.agent, "model": choice.model, "why": choice.why}
+    started = attempt.fact(Kind.ATTEMPT_STARTED, token=services.token(), **who, **place)
     try:
         services.record([started], durable=True)  # else a power loss would leave work that nobody knows of
     except LedgerFull:
@@ -133,8 +112,8 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
         ready()
         await _provision(attempt)
         await _applicable(attempt)
-        await _run_agent(attempt)
-        facts = await _candidate(attempt)
+        outcome = await execution.run(attempt)
+        facts = await _candidate(attempt, outcome)
     except NotApplicable as no:
         reason = f"not applicable: {no}"
         services.record([attempt.fact(Kind.SKIPPED, reason=reason, satisfies=True)])
@@ -152,6 +131,7 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
 def _prepare_worktree(attempt: Attempt) -> None:
     """Task branch at the base (an earlier attempt's tip is kept first), worktree on that branch."""
     repo, ref = attempt.services.repo, names.head(attempt.branch)
+    _keep_what_lies_there(attempt)
     tip = refs.read(repo, ref)
     if tip is not None:
         holder = worktrees.holder(repo, attempt.branch)
@@ -163,6 +143,20 @@ def _prepare_worktree(attempt: Attempt) -> None:
     if tip != attempt.base and not refs.swap(repo, ref, attempt.base, tip, f"mo: start {attempt.name}"):
         raise MoError(f"cannot make branch {attempt.branch}: another branch is in its way")
     attempt.services.pool.point(attempt.slot, branch=attempt.branch, commit=attempt.base)
+    earlier = attempt.task.attempts[-2] if len(attempt.task.attempts) > 1 else None
+    if earlier and earlier.kept and earlier.failure in SALVAGED and attempt.agent.can_rework:
+        Git(attempt.slot.path)("read-tree", "--reset", "-u", earlier.kept)
+
+
+def _keep_what_lies_there(attempt: Attempt) -> None:
+    """A worktree that was kept may hold a person's try, or work whose end was never recorded."""
+    services, task = attempt.services, attempt.task
+    if services.pool.is_kept(attempt.slot):
+        base = task.attempts[-2].base if len(task.attempts) > 1 else attempt.base
+        when = int(services.now())
+        harvest.keep(
+            services.repo, attempt.slot.path, base, attempt.goal.id, task.spec.id, attempt.n - 1, when
+        )
 
 
 async def _provision(attempt: Attempt) -> None:
@@ -180,29 +174,6 @@ async def _applicable(attempt: Attempt) -> None:
     ending = await _run(attempt, attempt.task.spec.when, "when.log", 60)
     if ending.code != 0:
         raise NotApplicable(" ".join(attempt.task.spec.when))
-
-
-async def _run_agent(attempt: Attempt) -> None:
-    task, settings = attempt.task.spec, attempt.services.settings
-    job = Job(Phase.EXECUTE, task.prompt, attempt.slot.path, attempt.run_dir, argv=task.run or ())
-    argv = attempt.agent.launch(job).argv
-    log = attempt.run_dir / "stream.log"
-    ending = await _run(attempt, argv, "stream.log", task.timeout or settings.command.default_timeout)
-    attempt.services.record(
-        [
-            attempt.fact(
-                Kind.AGENT_ENDED,
-                exit_code=ending.code,
-                seconds=round(ending.seconds, 3),
-                timed_out=ending.timed_out,
-            )
-        ]
-    )
-    reader = attempt.agent.reader(job)
-    reader.feed(last_line(log).encode())
-    outcome = reader.outcome(ending, "", attempt.services.now())
-    if outcome.failure is not None:
-        raise AttemptFailed(outcome.failure, outcome.reason, exit_code=ending.code)
 
 
 async def _run(attempt: Attempt, argv: tuple[str, ...], log: str, timeout: float) -> Any:
@@ -225,21 +196,24 @@ async def _run(attempt: Attempt, argv: tuple[str, ...], log: str, timeout: float
         ) from None
 
 
-async def _candidate(attempt: Attempt) -> list[NewFact]:
+async def _candidate(attempt: Attempt, outcome: Outcome) -> list[NewFact]:
     """Look at what the worktree holds; the facts of a candidate, or of nothing to change."""
     services, spec = attempt.services, attempt.task.spec
     found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
     if found.tree == await services.git(services.repo.tree_of, attempt.base):
         if not spec.unchanged_is_fine:
-            raise AttemptFailed(FailureClass.NO_CHANGE, "nothing was changed")
+            denied = f"; it was denied {', '.join(outcome.denials[:5])}" if outcome.denials else ""
+            raise AttemptFailed(FailureClass.NO_CHANGE, "nothing was changed" + denied)
         await _check(attempt)
         return [attempt.fact(Kind.UNCHANGED, commit=attempt.base)]
     limit = int(services.settings.limits.max_file_mb * 1024 * 1024)
     outside = await services.git(harvest.refuse, services.repo, attempt.base, found, spec, limit)
     await _check(attempt)
     commit = await services.git(_commit, attempt, found.tree)
-    beyond = {"outside_scope": outside} if outside else {}
-    return [attempt.fact(Kind.CANDIDATE, commit=commit, tree=found.tree, paths=list(found.changed), **beyond)]
+    more: dict[str, Any] = {"outside_scope": outside} if outside else {}
+    if outcome.summary:
+        more["summary"] = outcome.summary[:4000]
+    return [attempt.fact(Kind.CANDIDATE, commit=commit, tree=found.tree, paths=list(found.changed), **more)]
 
 
 async def _check(attempt: Attempt) -> None:
@@ -266,7 +240,7 @@ def _commit(attempt: Attempt, tree: str) -> str:
         "Mo-Goal": attempt.goal.id,
         "Mo-Task": spec.id,
         "Mo-Attempt": str(attempt.n),
-        "Mo-Agent": attempt.agent.name + (f"/{spec.model}" if spec.model else ""),
+        "Mo-Agent": attempt.agent.name + (f"/{attempt.model}" if attempt.model else ""),
     }
     message = provenance.message(spec.title or spec.id, spec.prompt, trailers)
     commit = repo.commit_tree(
@@ -301,13 +275,10 @@ async def _failed(attempt: Attempt, failed: AttemptFailed) -> None:
     data = {"class": failed.failure, "reason": failed.reason, "kept": kept, **failed.evidence}
     log = tail(attempt.run_dir / "check.log") or tail(attempt.run_dir / "stream.log")
     facts = [attempt.fact(Kind.ATTEMPT_FAILED, log=log[-1500:], **data)]
-    if failed.failure is FailureClass.SETUP_FAILED:
-        facts += [
-            attempt.fact(Kind.RETRY_SCHEDULED, not_before=services.now(), why="set-up failed"),
-            NewFact(attempt.goal.id, Kind.SETUP_FAILED, {"reason": f"set-up failed: {failed.reason}"}),
-        ]
-    else:
-        facts.append(follow_up(services, task, attempt.n, attempt.goal.id, failed.failure, failed.reason))
+    stated = failed.evidence.get("retry_at")
+    facts += execution.follow_up(
+        services, attempt.goal, task, attempt.n, failed.failure, failed.reason, stated
+    )
     services.record(facts)
     _write_result(attempt.run_dir, data)
 
@@ -324,37 +295,6 @@ async def _interrupted(attempt: Attempt) -> None:
     else:
         facts.append(attempt.fact(Kind.RETRY_SCHEDULED, not_before=services.now(), why=reason))
     services.record(facts)
-
-
-def follow_up(
-    services: Services, task: TaskStatus, n: int, goal: str, failure: FailureClass, reason: str
-) -> NewFact:
-    """The fact that a failed attempt leads to: another try later, or failed for good."""
-    agent = agent_for(task.spec)
-    step = next_step(
-        failure,
-        reason,
-        task.failures,
-        retry_settings(services),
-        attempts=sum(name not in _UNCOUNTED for name in task.failures) + 1,
-        max_attempts=task.spec.max_attempts,
-        can_rework=agent is not None and agent.can_rework,
-        now=services.now(),
-        jitter=services.jitter(),
-    )
-    if isinstance(step, GiveUp):
-        return NewFact(goal, Kind.FAILED, {"class": failure, "reason": step.why}, task.spec.id, n)
-    data = {"not_before": step.not_before, "why": step.why}
-    return NewFact(goal, Kind.RETRY_SCHEDULED, data, task.spec.id, n)
-
-
-# Neither the agent's fault nor the task's: they count against no limit.
-_UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED})
-
-
-def retry_settings(services: Services) -> RetrySettings:
-    retry = services.settings.retry
-    return RetrySettings(retry.max_attempts, retry.base_seconds, retry.max_seconds, retry.same_way)
 
 
 async def _close(attempt: Attempt, hold: bool) -> None:
@@ -390,7 +330,7 @@ async def recover_attempt(services: Services, goal: GoalStatus, task: TaskStatus
     services.record(
         [
             NewFact(goal.id, Kind.ATTEMPT_FAILED, data, task.spec.id, last.n),
-            follow_up(services, task, last.n, goal.id, FailureClass.LOST, reason),
+            *execution.follow_up(services, goal, task, last.n, FailureClass.LOST, reason),
         ]
     )
     if slot is not None and task.state is TaskState.WAITING:

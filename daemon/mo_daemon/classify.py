@@ -36,6 +36,10 @@ class Policy:
     rework: bool = False
 
 
+UNUSABLE = frozenset({F.AUTH, F.NO_CREDIT, F.BAD_MODEL, F.BAD_CONFIG})  # this provider cannot work here
+PASSING = frozenset({F.OVERLOADED, F.NETWORK, F.PROVIDER_DOWN})  # its server's fault
+SALVAGED = frozenset({F.TIMEOUT, F.IDLE, F.CRASH, F.CHECK_FAILED, F.REVIEW_REJECTED, F.CONTEXT_OVERFLOW})
+
 SAME_WAY = -1  # stands for RetrySettings.same_way
 
 POLICIES: Mapping[F, Policy] = {
@@ -92,12 +96,14 @@ def next_step(
     can_rework: bool,
     now: float,
     jitter: float,
+    stated: float | None = None,
 ) -> TryAgain | GiveUp:
     """What follows a failed attempt.
 
     `earlier` are the classes of this task's earlier failures since a person last said `retry`;
     `attempts` counts them and this one, without those lost to a restart of the daemon: a restart may never
-    change how a goal ends.  `jitter` is drawn evenly from [0, 1).
+    change how a goal ends.  `jitter` is drawn evenly from [0, 1); `stated` is when the provider said that
+    it would work again.
     """
     if failure is F.LOST:
         return TryAgain(now, reason)
@@ -114,6 +120,8 @@ def next_step(
         return GiveUp(f"{reason} (attempt {limit} of {limit})")
     if not policy.backoff:
         return TryAgain(now, reason)
+    if stated is not None and stated > now:
+        return TryAgain(stated + jitter, reason)
     delay = jitter * min(settings.max_seconds, settings.base_seconds * 2**before)
     return TryAgain(now + delay, reason)
 

@@ -210,7 +210,7 @@ def _cancel(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
 def _begin(goal: GoalStatus, goals: Mapping[str, GoalStatus]) -> Iterator[Action]:
     if goal.paused:
         return
-    if goal.setup_failure:
+    if goal.blocked:
         yield _halt(goal)
         return
     earlier = goals.get(goal.spec.depends_on)
@@ -224,7 +224,9 @@ def _begin(goal: GoalStatus, goals: Mapping[str, GoalStatus]) -> Iterator[Action
 
 
 def _halt(goal: GoalStatus) -> Record:
-    data = {"state": GoalState.HALTED, "reason": goal.setup_failure}
+    assert goal.blocked is not None
+    state, reason = goal.blocked
+    data = {"state": state, "reason": reason}
     return Record((NewFact(goal.id, Kind.GOAL_ENDED, data),))
 
 
@@ -234,7 +236,7 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
     if skips:
         yield Record(tuple(skips))
         return
-    if goal.setup_failure:
+    if goal.blocked and goal.blocked[0] is GoalState.HALTED:
         if not running:
             yield _halt(goal)
         return
@@ -244,6 +246,8 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         yield Land(goal.id, tuple(next_train(candidates)))
     if all(task.ended for task in goal.tasks.values()) and not running:
         yield _end(goal)
+    elif goal.blocked and not running and not candidates:
+        yield _halt(goal)  # out of money: what was paid for has landed
 
 
 def _candidates(goal: GoalStatus) -> list[Candidate]:
@@ -319,7 +323,7 @@ def may_start(goal: GoalStatus) -> bool:
         or goal.started_at is None
         or goal.paused
         or goal.cancelling
-        or goal.setup_failure
+        or goal.blocked
         or any(operation.name == "rollback" for operation in goal.pending_operations())
     )
 
@@ -337,16 +341,17 @@ def _startable(goal: GoalStatus, taken: set[str], now: float) -> list[TaskStatus
         return []
     dependents = dag.dependents(goal.spec.plan.tasks)
     tasks.sort(key=lambda task: (-task.spec.priority, -len(dependents[task.spec.id])))
-    return _within_groups(goal, tasks)
+    return _within_groups(goal, tasks, taken)
 
 
-def _within_groups(goal: GoalStatus, tasks: list[TaskStatus]) -> list[TaskStatus]:
-    """A full group holds back only its own tasks."""
+def _within_groups(goal: GoalStatus, tasks: list[TaskStatus], taken: set[str]) -> list[TaskStatus]:
+    """A full group holds back only its own tasks; a job that has not recorded its start yet counts, too."""
     groups = goal.spec.plan.groups
     used = Counter(
         task.spec.group
         for task in goal.tasks.values()
-        if task.spec.group and task.state in (TaskState.RUNNING, TaskState.CHECKING)
+        if task.state in (TaskState.RUNNING, TaskState.CHECKING)
+        or attempt_key(goal.id, task.spec.id) in taken
     )
     chosen = []
     for task in tasks:

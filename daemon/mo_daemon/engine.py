@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from mo_daemon import requests
+from mo_daemon import execution, requests
 from mo_daemon.attempt import recover_attempt, run_attempt
 from mo_daemon.book import Book
 from mo_daemon.chores import Chores
@@ -40,13 +40,14 @@ from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
 from mo_daemon.preparing import prepare_goal
 from mo_daemon.resources import reap_orphans, reason_to_hold
+from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
 from mo_git import process, views
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
 from mo_git.ledger.writer import LedgerBroken, LedgerFull
 from mo_git.lifecycle import AT_WORK, GoalStatus, has_ended
-from mo_git.model import GoalSpec, Kind, NewFact
+from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec
 
 log = logging.getLogger("mo")
 
@@ -117,6 +118,9 @@ class Engine:
         """Read the configuration again; a broken one is refused and the last good one stays."""
         self._reload()
         return self.services.settings
+
+    def assign(self, spec: GoalSpec, task: TaskSpec) -> Choice | NoAgent:
+        return execution.assign(self.services, spec, task)
 
     def stop_job(self, key: str) -> None:
         job = self._jobs.get(key)
@@ -355,7 +359,13 @@ class Engine:
     def _publish(self, *, at_once: bool) -> None:
         """Replace status.json where something changed; soon after another time only if `at_once`."""
         limits = self._limits()
-        state = (self.book.seq, frozenset(self._jobs), limits, len(self.goals))
+        state = (
+            self.book.seq,
+            frozenset(self._jobs),
+            limits,
+            len(self.goals),
+            tuple(self.services.doing.items()),
+        )
         if state == self._last_published and self.services.home.status_file.exists():
             self._status_is_old = False
             return
@@ -367,6 +377,7 @@ class Engine:
             seq=self.book.seq,
             daemon=self._about,
             limits={"parallel": limits.parallel, "hold": limits.hold},
+            doing=self.services.doing,
         )
         try:
             self.services.home.write_status(document)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,19 @@ _OF_THE_MACHINE = re.compile(
     r"No space left|quota exceeded|File too large"
     r"|Too many open|[Cc]annot allocate|Input/output error|Read-only"
 )
+
+
+TEAM_FILE_LIMIT = 40_000  # bytes
+
+
+def team_files(worktree: Path, names: Sequence[str]) -> dict[str, str]:
+    """The team's instructions for agents at the top of a worktree: name -> text; links are not followed."""
+    found = {}
+    for name in names:
+        path = worktree / name
+        if path.is_file() and not path.is_symlink():
+            found[name] = path.read_bytes()[:TEAM_FILE_LIMIT].decode("utf-8", "replace")
+    return found
 
 
 def look(repo: Repo, worktree: Path, base: str) -> Snapshot:
@@ -116,8 +130,11 @@ def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, wh
             found = look(repo, worktree, base)
         except AttemptFailed:
             return str(_set_aside(worktree, f"{goal}-{task}-{n}"))
-    kept = ""
-    if found.tree != repo.tree_of(base):
+    name, kept = f"refs/mo/keep/{goal}/{task}/{n}", ""
+    before = refs.read(repo, name)
+    if before is not None and repo.tree_of(before) == found.tree:
+        kept = name
+    elif found.tree != repo.tree_of(base):
         message = provenance.message(f"Kept: {goal}/{task}#{n}", "Left by an attempt that did not land.", {})
         kept = refs.keep(repo, goal, task, n, repo.commit_tree(found.tree, [base], message, when=when))
     if own := own_head(repo, worktree, base):

@@ -26,7 +26,7 @@ from typing import IO
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from mo_daemon import leftovers
+from mo_daemon import leftovers, roster
 from mo_daemon.engine import Engine
 from mo_daemon.provision import Provisioner
 from mo_daemon.services import Services
@@ -73,16 +73,16 @@ def _serve(top: Path) -> int:
         print("mo-daemon: already running", file=sys.stderr)
         return 0
     environ = process.without_git_variables(os.environ)
-    settings = load_settings(home, environ)
+    loaded = load_settings(home, environ)
     logging.basicConfig(
         stream=sys.stderr,
-        level=settings.log.level.upper(),
+        level=loaded.config.log.level.upper(),
         format="%(asctime)s %(levelname)s %(message)s",
     )
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     process.become_subreaper()
     with ThreadPoolExecutor(GIT_THREADS, "git") as threads:
-        asyncio.run(_run(home, lock, environ, settings, threads))
+        asyncio.run(_run(home, lock, environ, loaded, threads))
     return 0
 
 
@@ -109,7 +109,7 @@ def _holds(home: Home, lock: IO[str]) -> bool:
         return False
 
 
-def load_settings(home: Home, environ: Mapping[str, str]) -> config.Config:
+def load_settings(home: Home, environ: Mapping[str, str]) -> config.Loaded:
     """The configuration in force; commands of a tracked, untrusted file do not count and are named."""
     judge = trust.judge(home.common_dir, trust.tracked(home.top), environ=environ)
     loaded = config.load(home.path, environ=environ, trusted=judge)
@@ -117,21 +117,21 @@ def load_settings(home: Home, environ: Mapping[str, str]) -> config.Config:
         log.warning(
             "not trusted, left out: %s (mo trust shows and accepts them)", ", ".join(loaded.untrusted)
         )
-    return loaded.config
+    return loaded
 
 
 async def _run(
     home: Home,
     lock: IO[str],
     environ: Mapping[str, str],
-    settings: config.Config,
+    loaded: config.Loaded,
     threads: ThreadPoolExecutor,
 ) -> None:
     loop = asyncio.get_running_loop()
     ledger = Ledger(home.database)
-    services = make_services(home, environ, settings, ledger, threads)
+    services = make_services(home, environ, loaded, ledger, threads)
     leftovers.end_programs(ledger, services.state)
-    leftovers.drop_locks(services.repo, settings.git.branch_prefix)
+    leftovers.drop_locks(services.repo, loaded.config.git.branch_prefix)
     token = leftovers.OWN + services.token()
     ledger.program_starting(token, "git of the daemon", time.time())
     os.environ[process.MARKER] = token
@@ -151,8 +151,11 @@ async def _run(
     }
 
     def reload() -> None:
-        services.settings = load_settings(home, environ)
+        loaded = load_settings(home, environ)
+        services.settings = loaded.config
         services.provisioner = make_provisioner(home, services.state, services.settings)
+        services.agents = roster.make_agents(loaded)
+        services.routes = roster.make_routes(loaded, environ)
 
     engine = Engine(services, about, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -186,10 +189,11 @@ async def _run(
 def make_services(
     home: Home,
     environ: Mapping[str, str],
-    settings: config.Config,
+    loaded: config.Loaded,
     ledger: Ledger,
     threads: ThreadPoolExecutor,
 ) -> Services:
+    settings = loaded.config
     state = state_dir(home.common_dir, environ, settings.workspace.root_dir)
     state.mkdir(parents=True, exist_ok=True)
     repo = Repo(home.common_dir, top=home.top)
@@ -212,6 +216,8 @@ def make_services(
         gate_turns=asyncio.Semaphore(settings.gate.parallel),
         start_turns=asyncio.Semaphore(GIT_THREADS // 2),
         provisioner=make_provisioner(home, state, settings),
+        agents=roster.make_agents(loaded),
+        routes=roster.make_routes(loaded, environ),
     )
 
 

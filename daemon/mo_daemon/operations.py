@@ -6,7 +6,7 @@ own `merge --ff-only`, so uncommitted work in the way refuses), else by compare-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +21,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.fast_forward import FastForward, Refusal
 from mo_git.git.merge import Merge
+from mo_git.ledger.writer import LedgerFull
 from mo_git.lifecycle import GoalStatus, Operation
 from mo_git.model import Kind, NewFact, TaskState
 
@@ -45,12 +46,14 @@ class Operator:
                 case "sync":
                     result = await self.sync(goal, goal.spec.target)
                 case _:
-                    result = await self.rollback(goal, arguments)
+                    result = await self.rollback(goal, operation)
+        except LedgerFull:
+            raise  # it stays requested, and is carried out when there is room
         except MoError as error:
             code = error.code.name.lower()
             result = {"ok": False, "code": code, "message": error.message, "hint": error.hint}
-        data = {"request": operation.request, "operation": operation.name, **result}
-        self.services.record([NewFact(goal.id, Kind.OPERATION_ENDED, data)])
+        if goal.operations[operation.request].result is None:
+            self.services.record([_ended(goal, operation, result)])
         return result
 
     # -- land -----------------------------------------------------------------------------------------
@@ -167,9 +170,12 @@ class Operator:
 
     # -- rollback -------------------------------------------------------------------------------------
 
-    async def rollback(self, goal: GoalStatus, arguments: Any) -> dict[str, Any]:
-        """Take tasks back on top of integration, gated; integration never moves backwards."""
-        services = self.services
+    async def rollback(self, goal: GoalStatus, operation: Operation) -> dict[str, Any]:
+        """Take tasks back on top of integration, gated; integration never moves backwards.
+
+        Its end is recorded with the landing: done a second time, it would be refused.
+        """
+        services, arguments = self.services, operation.arguments
         await services.git(self.lander.check_head, goal)
         if arguments.get("task"):
             tasks = self._with_dependents(goal, arguments["task"], bool(arguments.get("with_dependents")))
@@ -181,12 +187,11 @@ class Operator:
         message = provenance.message(title, "", {"Mo-Goal": goal.id})
         commit = await services.git(self._commit, tree, [goal.integration], message)
         baseline = await self._expected_without(goal, tasks)
-        facts = [
-            NewFact(goal.id, Kind.EJECTED, _TAKEN_BACK, task)
-            for task in tasks
-        ]
+        result = {"ok": True, "message": f"took back {', '.join(tasks)}; gate green", "commit": commit}
+        facts = [NewFact(goal.id, Kind.EJECTED, _TAKEN_BACK, task) for task in tasks]
+        facts.append(_ended(goal, operation, result))
         await self._gate_and_advance(goal, commit, baseline, "rollback", tasks, facts, title)
-        return {"ok": True, "message": f"took back {', '.join(tasks)}; gate green", "commit": commit}
+        return result
 
     def _with_dependents(self, goal: GoalStatus, task_id: str, allowed: bool) -> list[str]:
         """Landed tasks to take back, newest landing first."""
@@ -249,6 +254,11 @@ class Operator:
         if head is None or before is None:
             return head
         return Tests({name: outcome for name, outcome in head.outcomes.items() if name in before.outcomes})
+
+
+def _ended(goal: GoalStatus, operation: Operation, result: Mapping[str, Any]) -> NewFact:
+    data = {"request": operation.request, "operation": operation.name, **result}
+    return NewFact(goal.id, Kind.OPERATION_ENDED, data)
 
 
 def _tree_or_refuse(merge: Merge, what: str, hint: str) -> str:

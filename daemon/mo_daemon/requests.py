@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from mo_daemon.agents import agent_for
 from mo_daemon.decide import attempt_key, landing_key
+from mo_daemon.routing import Choice, NoAgent
 from mo_git import dag
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
 from mo_git.ledger.records import goal_from_data
 from mo_git.lifecycle import GoalStatus, TaskStatus, has_ended
-from mo_git.model import GoalSpec, GoalState, Kind, NewFact, TaskState
+from mo_git.model import GoalSpec, GoalState, Kind, NewFact, TaskSpec, TaskState
 
 
 class Desk(Protocol):
@@ -28,6 +28,7 @@ class Desk(Protocol):
     def adopt(self, spec: GoalSpec) -> None: ...
     def record(self, facts: list[NewFact]) -> None: ...
     def stop_job(self, key: str) -> None: ...
+    def assign(self, spec: GoalSpec, task: TaskSpec) -> Choice | NoAgent: ...
     def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None: ...
     def check_settings(self) -> Config: ...
 
@@ -69,10 +70,12 @@ def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
             Exit.USAGE,
         )
     for task in spec.plan.tasks:
-        if agent_for(task) is None:
+        choice = desk.assign(spec, task)
+        if isinstance(choice, NoAgent):
+            reasons = "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
             raise MoError(
-                f"task {task.id} needs an agent ({task.provider}); this mo runs commands only",
-                "give the task a run = [...] argv; see docs/plans.md",
+                f"no agent can do task {task.id}: {reasons}",
+                "mo doctor shows what is there; plans of commands (docs/plans.md) and mo demo need no agent",
                 Exit.AGENT,
             )
     if spec.depends_on and not desk.has_goal(spec.depends_on):
@@ -102,7 +105,7 @@ def _resume(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     goal = desk.goal(payload["goal"])
     if goal.paused:
         desk.record([NewFact(goal.id, Kind.GOAL_RESUMED)])
-    elif goal.state is GoalState.HALTED:
+    elif goal.state in (GoalState.HALTED, GoalState.OVER_BUDGET):
         desk.check_settings()
         desk.record([NewFact(goal.id, Kind.GOAL_REOPENED, {"why": "resumed"})])
     elif has_ended(goal):

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from mo_daemon.agents.protocol import Agent, Event, EventKind
+from mo_daemon.budget import Caps, Spent
 from mo_daemon.provision import Provisioner
+from mo_daemon.routing import Routes
 from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
 from mo_git import process
@@ -24,6 +27,7 @@ from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import Fact, NewFact
 
+DAY = 86400.0
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -53,6 +57,10 @@ class Services:
     gate_turns: asyncio.Semaphore
     start_turns: asyncio.Semaphore  # worktrees that are made ready at once
     provisioner: Provisioner
+    agents: Mapping[str, Agent]
+    routes: Routes
+    doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
+    live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
 
     async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -77,6 +85,34 @@ class Services:
             yield ready
         finally:
             ready()
+
+    def say(self, run: str, event: Event | None) -> None:
+        """What an agent does just now, for people who watch; None: its run has ended."""
+        if event is None:
+            self.doing.pop(run, None)
+        elif event.kind in (EventKind.TOOL, EventKind.TEXT, EventKind.RETRY) and event.text:
+            self.doing[run] = event.text[:120]
+
+    def money(self, goal: GoalStatus) -> tuple[Caps, Spent]:
+        """Limits and spending of a goal, what runs now included."""
+        settings = self.settings
+        by_provider = {name: spent.cost_usd for name, spent in goal.spent.items()}
+        now = self.now()
+        today = self.ledger.spent_since(now - now % DAY)
+        for owner, provider, cost in self.live.values():
+            today += cost
+            if owner == goal.id:
+                by_provider[provider] = by_provider.get(provider, 0.0) + cost
+        own = goal.spec.budget_usd
+        caps = Caps(
+            settings.budget.goal_usd if own is None else own,
+            settings.budget.daily_usd,
+            {
+                "claude": settings.claude.max_budget_usd or 0.0,
+                "codex": settings.codex.max_budget_usd or 0.0,
+            },
+        )
+        return caps, Spent(by_provider, today)
 
     def environment(self, goal: GoalStatus) -> dict[str, str]:
         """The base environment of a goal's programs: the daemon's, with the PATH of `mo do`'s caller."""

@@ -9,7 +9,16 @@ import click
 from mo_git import views
 from mo_git.cli import Context, follow
 from mo_git.cli.context import emit_json, json_option, say, use_color
-from mo_git.cli.goals import Options, find_repository, make_goal, queue, read_source, refuse_untrusted
+from mo_git.cli.goals import (
+    Options,
+    find_repository,
+    make_goal,
+    phase_providers,
+    queue,
+    read_documents,
+    read_source,
+    refuse_untrusted,
+)
 from mo_git.cli.ids import resolve_goal
 from mo_git.cli.plan import show_plan
 from mo_git.errors import Exit
@@ -39,7 +48,18 @@ _OF_THE_GATE = ("gate ", "the gate ", "no gate")  # how reasons begin that are a
     "--depends-on", default="", metavar="GOAL", help="Start when this goal is done, from its result."
 )
 @click.option("--include-dirty", is_flag=True, help="Put uncommitted changes into the base.")
-@click.option("--provider", default="auto", metavar="P", help="For tasks that name none: auto, command.")
+@click.option("--provider", default="auto", metavar="P", help="Who does all tasks: auto, claude, codex.")
+@click.option(
+    "--phase-provider",
+    "phases",
+    multiple=True,
+    metavar="PHASE=P",
+    help="Who does one phase, such as execute=codex.",
+)
+@click.option(
+    "--budget", type=click.FloatRange(min=0), metavar="USD", help="What the goal may spend; 0: no limit."
+)
+@click.option("--doc", "documents", multiple=True, metavar="FILE", help="A text that all agents are given.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_obj
@@ -55,20 +75,35 @@ def command(
     depends_on: str,
     include_dirty: bool,
     provider: str,
+    phases: tuple[str, ...],
+    budget: float | None,
+    documents: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Queue a goal and follow it.
 
-    GOAL is @FILE: a plan (.toml, .json) or a goal file (.md).  Ctrl-C only stops following: the goal goes on.
+    GOAL is @FILE, a plan (.toml, .json) or a goal file (.md), or the goal in words: one task for one agent.
+    Ctrl-C only stops following: the goal goes on.
     """
-    source = read_source(goal, obj.cwd, provider)
+    source = read_source(goal, obj.cwd)
     if plan_only:
         show_plan(obj, source.plan, "tree", None)
         return
     layout, home = find_repository(obj.cwd)
     refuse_untrusted(source, layout)
     after = resolve_goal(home, depends_on) if depends_on else ""
-    options = Options(base, parallel, deliver or "", gate, after, include_dirty)
+    options = Options(
+        base,
+        parallel,
+        deliver or "",
+        gate,
+        after,
+        include_dirty,
+        provider,
+        phase_providers(phases),
+        budget,
+        read_documents(documents, obj.cwd),
+    )
     spec = make_goal(source, options, layout)
     if not (yes or _agreed(obj, spec)):
         click.echo("nothing was queued", err=True)

@@ -6,8 +6,8 @@ import os
 import re
 import time
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,16 @@ from mo_git.errors import Exit, MoError
 from mo_git.git import binary
 from mo_git.home import DIRECTORY, Home, write_atomically
 from mo_git.ledger.records import goal_to_data
-from mo_git.model import GoalSpec, Plan
+from mo_git.model import GoalSpec, Phase, Plan, TaskSpec
 from mo_git.plan import parse_goal_file, parse_plan, plan_to_toml
 from mo_git.tomltext import toml_line
 
 SLUG_LENGTH = 32
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-_PROVIDERS = ("auto", "command")  # those that this version can start
-_AGENTS = ("claude", "codex")
+_TITLE_LENGTH = 72
 _OUTCOME_SECONDS = 30.0
 _FENCE = "+++"
 _HINT_FILE = "the path after @ is that of a plan (.toml, .json) or of a goal file (.md)"
-_HINT_NO_AGENT = (
-    "give it a plan of commands: mo do @plan.toml (docs/plans.md tells how); mo demo shows one at work"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +53,69 @@ class Options:
     gate: str | None = None
     depends_on: str = ""  # a full goal id
     include_dirty: bool = False
+    provider: str = ""
+    phase_providers: Mapping[str, str] = field(default_factory=dict)
+    budget_usd: float | None = None
+    documents: Mapping[str, str] = field(default_factory=dict)
 
 
 # -- reading ------------------------------------------------------------------------------------------
 
 
-def read_source(goal: str, cwd: Path, provider: str = "auto") -> Source:
-    """The goal of the command line: @FILE (.toml, .json: a plan; .md: a goal file).
+def read_source(goal: str, cwd: Path) -> Source:
+    """The goal of the command line: its text, or @FILE (.toml, .json: a plan; .md: a goal file).
 
-    MoError: usage for a bad plan, not_found for a missing file, agent for work that needs a coding agent.
+    A goal in words is one task for one agent.  MoError for a file that cannot be read or is no plan.
     """
-    if provider not in _PROVIDERS:
-        raise _no_provider(provider)
     if not goal.startswith("@"):
-        raise MoError(
-            "a goal in words needs a coding agent, and this version of mo can start none",
-            _HINT_NO_AGENT,
-            Exit.AGENT,
-        )
+        if not goal.strip():
+            raise MoError("the goal is empty", 'say what to do: mo do "..."', Exit.USAGE)
+        title = _title(goal)
+        return Source(title, goal, _one_task(title, goal), {}, Path())
     if not goal[1:]:
         raise MoError("there is no file name after @", _HINT_FILE, Exit.USAGE)
     path = cwd / os.path.expanduser(goal[1:])  # noqa: PTH111 - Path's raises for an unknown ~NAME
     text = _read(path, goal[1:])
     if path.suffix == ".md":
         found = parse_goal_file(text, goal[1:])
-        if found.plan is None:
-            raise MoError(
-                f"{goal[1:]} has no tasks; to plan them needs a coding agent, and this version of mo can "
-                "start none",
-                _HINT_NO_AGENT,
-                Exit.AGENT,
-            )
-        plan, meta, body = found.plan, found.meta, found.text
+        meta, body, plan = found.meta, found.text, found.plan
     else:
         plan, meta = parse_plan(text, goal[1:]), {}
         body = plan.goal
-    first_line = next((line.strip("# ") for line in body.splitlines() if line.strip("# ")), "")
-    title = str(meta.get("title") or first_line or path.stem)
-    return Source(title, body, _assigned(plan, provider), meta, path)
+    title = str(meta.get("title") or _title(body) or path.stem)
+    return Source(title, body, plan or _one_task(title, body), meta, path)
+
+
+def _title(text: str) -> str:
+    line = next((line.strip("# ") for line in text.splitlines() if line.strip("# ")), "")
+    return (
+        line
+        if len(line) <= _TITLE_LENGTH
+        else line[: _TITLE_LENGTH - 1].rsplit(" ", 1)[0] + "\N{HORIZONTAL ELLIPSIS}"
+    )
+
+
+def _one_task(title: str, text: str) -> Plan:
+    if not text.strip():
+        raise MoError("the goal file says nothing", "write below the front matter what to do", Exit.USAGE)
+    return Plan(title, (TaskSpec("task", title, text.strip()),))
+
+
+def read_documents(paths: Sequence[str], cwd: Path) -> dict[str, str]:
+    """The texts of --doc, by the names they were given under."""
+    return {name: _read(cwd / name, name) for name in paths}
+
+
+def phase_providers(pairs: Sequence[str]) -> dict[str, str]:
+    """--phase-provider PHASE=PROVIDER."""
+    found = {}
+    for pair in pairs:
+        phase, equals, provider = pair.partition("=")
+        if not equals or phase not in list(Phase) or not provider:
+            known = ", ".join(Phase)
+            raise MoError(f"--phase-provider {pair}: not PHASE=PROVIDER", f"phases: {known}", Exit.USAGE)
+        found[phase] = provider
+    return found
 
 
 def refuse_untrusted(source: Source, layout: binary.Layout) -> None:
@@ -130,29 +151,6 @@ def _read(path: Path, shown: str) -> str:
         raise MoError(f"{shown} is not text in UTF-8", "save it as UTF-8", Exit.USAGE) from None
 
 
-def _no_provider(name: str) -> MoError:
-    if name in _AGENTS:
-        return MoError(
-            f"this version of mo cannot start {name} yet, only commands", _HINT_NO_AGENT, Exit.AGENT
-        )
-    return MoError(f'no provider "{name}"', f"known here: {', '.join(_PROVIDERS)}", Exit.USAGE)
-
-
-def _assigned(plan: Plan, provider: str) -> Plan:
-    """The plan with `provider` for tasks that name none; all tasks must be commands."""
-    needy = [task.id for task in plan.tasks if task.run is None or task.provider not in _PROVIDERS]
-    if needy:
-        shown = ", ".join(needy[:5]) + (", ..." if len(needy) > 5 else "")
-        raise MoError(
-            f"{len(needy)} of {len(plan.tasks)} tasks need a coding agent, and this version of mo can start "
-            f"none: {shown}",
-            _HINT_NO_AGENT,
-            Exit.AGENT,
-        )
-    tasks = (replace(task, provider=provider) if task.provider == "auto" else task for task in plan.tasks)
-    return replace(plan, tasks=tuple(tasks))
-
-
 # -- the repository -----------------------------------------------------------------------------------
 
 
@@ -181,6 +179,10 @@ def make_goal(source: Source, options: Options, layout: binary.Layout) -> GoalSp
         gate=options.gate if options.gate is not None else meta.get("gate"),
         parallel=options.parallel or meta.get("parallel"),
         depends_on=options.depends_on or str(meta.get("depends_on", "")),
+        provider="" if options.provider == "auto" else options.provider,
+        phase_providers=options.phase_providers,
+        budget_usd=options.budget_usd,
+        documents=options.documents,
         environment={
             "PATH": os.environ.get("PATH", ""),
             "VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", ""),

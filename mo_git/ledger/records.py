@@ -38,6 +38,10 @@ def goal_to_data(spec: GoalSpec) -> dict[str, Any]:
         "gate": spec.gate,
         "parallel": spec.parallel,
         "depends_on": spec.depends_on,
+        "provider": spec.provider,
+        "phase_providers": dict(spec.phase_providers),
+        "budget_usd": spec.budget_usd,
+        "documents": dict(spec.documents),
         "environment": dict(spec.environment),
         "serialize_overlaps": spec.serialize_overlaps,
     }

@@ -147,6 +147,15 @@ class Ledger:
         rows = self._rows("SELECT spec FROM goals WHERE id = ?", (goal,))
         return goal_from_data(json.loads(rows[0][0])) if rows else None
 
+    def spent_since(self, at: float) -> float:
+        """US dollars of all usage facts since a time."""
+        rows = self._db.execute(
+            "SELECT coalesce(sum(json_extract(data, '$.cost_usd')), 0) FROM facts"
+            " WHERE kind = 'usage' AND at >= ?",
+            (at,),
+        )
+        return float(rows.fetchone()[0])
+
     def goal_ids(self) -> list[str]:
         """All goals ever queued, oldest first."""
         return [goal for (goal,) in self._db.execute("SELECT id FROM goals ORDER BY created_at, id")]

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mo_git.lifecycle import Attempt, GoalStatus, TaskStatus
+from mo_git.lifecycle import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.model import TaskState
 from mo_git.views.needs import needs
 
 _DAEMON = ("pid", "version", "started_at", "web", "isolation", "executor")
-_NO_TOKENS = {"input": 0, "output": 0}
 _ACTIVE = frozenset(
     {
         TaskState.RUNNING,
@@ -30,16 +29,24 @@ _IN_WORKTREE = _ACTIVE - {TaskState.GATING, TaskState.WAITING}
 
 
 def status_document(
-    goals: Sequence[GoalStatus], *, seq: int, daemon: Mapping[str, Any], limits: Mapping[str, Any]
+    goals: Sequence[GoalStatus],
+    *,
+    seq: int,
+    daemon: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    doing: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """All goals, newest first; `seq` is that of the newest fact in it.  No `daemon`: none is running."""
+    """All goals, newest first; `seq` is that of the newest fact in it.  Without a daemon it is null.
+
+    `doing`: GOAL/TASK#N -> what its agent does just now.
+    """
     newest = sorted(goals, key=lambda goal: (_created(goal), goal.id), reverse=True)
     return {
         "v": 1,
         "seq": seq,
         "daemon": {**dict.fromkeys(_DAEMON), **daemon} if daemon else None,
         "limits": dict(limits),
-        "goals": [_overview(goal) for goal in newest],
+        "goals": [_overview(goal, doing or {}) for goal in newest],
         "forecast": [],
     }
 
@@ -48,7 +55,7 @@ def _created(goal: GoalStatus) -> float:
     return goal.created_at or goal.spec.created_at
 
 
-def _overview(goal: GoalStatus) -> dict[str, Any]:
+def _overview(goal: GoalStatus, doing: Mapping[str, str]) -> dict[str, Any]:
     states = [goal.task_state(task) for task in goal.tasks.values()]
     return {
         "id": goal.id,
@@ -64,14 +71,14 @@ def _overview(goal: GoalStatus) -> dict[str, Any]:
                 "state": task.state,
                 "attempt": task.attempt,
                 "since": task.since,
-                "reason": task.reason,
+                "reason": task.reason or doing.get(f"{goal.id}/{task.spec.id}#{task.attempt}", ""),
             }
             for task in goal.tasks.values()
             if task.state in _ACTIVE
         ],
         "gate": _gate_kind(goal),
         "needs": needs(goal),
-        "cost_usd": 0,
+        "cost_usd": round(goal.total().cost_usd, 6),
     }
 
 
@@ -101,8 +108,7 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
             "created_at": _created(goal),
             "started_at": goal.started_at,
             "ended_at": goal.ended_at,
-            "cost_usd": 0,
-            "tokens": dict(_NO_TOKENS),
+            **_spent(goal.total()),
             "tasks": [task_document(goal, task) for task in goal.tasks.values()],
             "landings": [_landing(landing) for landing in goal.landings],
             "gates": [_gate(gate) for gate in goal.gates],
@@ -140,8 +146,8 @@ def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
 def _attempt(goal: GoalStatus, task: TaskStatus, attempt: Attempt) -> dict[str, Any]:
     return {
         "n": attempt.n,
-        "provider": task.spec.provider,
-        "model": task.spec.model or None,
+        "provider": attempt.provider or task.spec.provider,
+        "model": attempt.model or task.spec.model or None,
         "state": attempt.state,
         "class": attempt.failure or None,
         "reason": attempt.reason,
@@ -150,9 +156,15 @@ def _attempt(goal: GoalStatus, task: TaskStatus, attempt: Attempt) -> dict[str, 
         "ended_at": attempt.ended_at,
         "exit_code": attempt.exit_code,
         "kept": attempt.kept or None,
-        "cost_usd": 0,
-        "tokens": dict(_NO_TOKENS),
+        **_spent(attempt.spent),
         "log": f".mo/runs/{goal.id}/{task.spec.id}/{attempt.n}/stream.log",
+    }
+
+
+def _spent(spent: Spent) -> dict[str, Any]:
+    return {
+        "cost_usd": round(spent.cost_usd, 6),
+        "tokens": {"input": spent.input_tokens, "output": spent.output_tokens},
     }
 
 

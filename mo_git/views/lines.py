@@ -16,6 +16,7 @@ _FIXED = ("event", "goal", "task", "attempt", "at")
 
 NO_GATE = "none"  # the gate command that means: there is none
 
+
 def event_document(fact: Fact) -> dict[str, Any]:
     """A fact as one JSON line of a followed goal."""
     head = {"event": fact.kind, "goal": fact.goal, "task": fact.task, "attempt": fact.attempt, "at": fact.at}

@@ -13,6 +13,7 @@ from mo_git.process import Ending
 class CommandAgent:
     name = "command"
     can_rework = False
+    reads: frozenset[str] = frozenset()
 
     def launch(self, job: Job) -> Launch:
         return Launch(job.argv)

@@ -125,6 +125,7 @@ class Agent(Protocol):
 
     name: str
     can_rework: bool
+    reads: frozenset[str]  # files of the team's instructions that it reads by itself
 
     def launch(self, job: Job) -> Launch: ...
 

@@ -21,6 +21,9 @@ def standard(mounts: Mounts, places: Places, policy: Policy, env: Mapping[str, s
         mounts.hide(real(runtime))
     for name in hidden.SYSTEM_FILES:
         _bring(mounts, real(name))
+    for link in map(Path, hidden.SYSTEM_LINKS):
+        if link.is_symlink():
+            mounts.link(link, os.readlink(link))
     for name in hidden.SYSTEM:
         if os.access(name, os.R_OK, effective_ids=True):
             mounts.hide(real(name))
@@ -100,6 +103,8 @@ def _home(mounts: Mounts, home: Path, main_top: Path) -> None:
         _tool(mounts, home, home / name)
     for name in hidden.SECRETS:
         mounts.hide(real(home / name))
+    for name in hidden.LINKS:
+        _tool(mounts, home, home / name)
 
 
 def _tool(mounts: Mounts, home: Path, path: Path) -> None:

@@ -25,6 +25,9 @@ SECRETS = (
     *(".local/share/password-store", ".local/state", "Mail", "Maildir", "snap"),
 )
 
+# Below a home: links of package managers inside what is hidden by the table above.
+LINKS = (".local/state/nix",)
+
 # Below a home that cannot be hidden as a whole (`/`, /var): what is hidden by name.
 BY_NAME = (
     *(".aws", ".azure", ".boto", ".bundle", ".cargo/credentials", ".cargo/credentials.toml", ".claude"),
@@ -49,11 +52,9 @@ TOO_LARGE = frozenset(
     ("/", "/bin", "/etc", "/home", "/lib", "/mnt", "/nonexistent", "/opt", "/sbin", "/srv", "/usr", "/var")
 )
 
-# Files of /etc that often are links into /run, and parts of /run that are tool chains.
-SYSTEM_FILES = (
-    *("/etc/hosts", "/etc/hostname", "/etc/localtime", "/etc/nsswitch.conf", "/etc/resolv.conf"),
-    *("/run/current-system", "/run/opengl-driver", "/run/booted-system"),
-)
+# Files of /etc that often are links into /run, and links in /run that lead to tool chains.
+SYSTEM_FILES = ("/etc/hosts", "/etc/hostname", "/etc/localtime", "/etc/nsswitch.conf", "/etc/resolv.conf")
+SYSTEM_LINKS = ("/run/booted-system", "/run/current-system", "/run/opengl-driver")
 
 # What the strict profile shows of the machine.
 STRICT_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/gnu")

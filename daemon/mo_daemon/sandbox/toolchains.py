@@ -40,15 +40,17 @@ def roots(
     *,
     closed: Iterable[Path],
     homes: Iterable[Path],
+    untrusted: Iterable[Path] = (),
 ) -> Iterator[Path]:
     """Directories to show so that PATH, the virtual environment and the program itself work.
 
     Of DIR/bin that is DIR, unless a home or something closed lies in it.  What lies in something closed is
-    left out.  Of a hidden directory of a home, such as ~/.tool/bin, only the programs are shown.
+    left out.  Of a hidden directory of a home, such as ~/.tool/bin, only the programs are shown.  Nothing
+    is followed from `untrusted` directories: whoever may write there could name any other.
     """
     shut = [real(path) for path in closed]
     own = [real(path) for path in homes]
-    for directory in _directories(argv, env):
+    for directory in _directories(argv, env, [real(path) for path in untrusted]):
         if any(contains(path, directory) for path in shut):
             continue
         wide = directory.parent if directory.name.lower() in _BINARIES else directory
@@ -57,16 +59,21 @@ def roots(
         yield directory if too_wide or hidden else wide
 
 
-def _directories(argv: Iterable[str], env: Mapping[str, str]) -> Iterator[Path]:
+def _directories(argv: Iterable[str], env: Mapping[str, str], untrusted: Iterable[Path]) -> Iterator[Path]:
     """Real directories that hold programs; those behind links and interpreters included."""
+
+    def trusted(path: Path) -> bool:
+        places = (real(path.parent) / path.name, real(path))
+        return not any(contains(bad, place) for bad in untrusted for place in places)
+
     named = [Path(entry) for entry in env.get("PATH", "").split(os.pathsep) if entry.startswith("/")]
     if environment := env.get("VIRTUAL_ENV"):
         named.append(Path(environment) / "bin")
-    found = {real(path): None for path in named if is_dir(path)}
+    found = {real(path): None for path in named if is_dir(path) and trusted(path)}
     for word in list(argv)[:1]:
         program = shutil.which(word, path=env.get("PATH"))
-        if program:
-            found |= {Path(program).absolute().parent: None, real(program).parent: None}
+        if program and trusted(Path(program).absolute()):
+            found |= {real(Path(program).absolute().parent): None, real(program).parent: None}
     yield from found
     yield from {base: None for path in found if (base := _interpreter(path.parent)) is not None}
 

@@ -28,29 +28,35 @@ _FIXED = (
 def make_view(
     common_dir: Path, view: Path, *, admin: str, refs: Mapping[str, str], lfs: bool = False
 ) -> View:
-    """Make the view directory, or make it anew, and say how it has to be mounted.
+    """Make the view directory, or bring it up to date, and say how it has to be mounted.
 
     `admin` is the worktree's name below `worktrees/`, `refs` maps full ref names to object ids; `lfs`: the
     user has git-lfs set up.  Reads and writes files only.
     """
-    if view.exists():
-        shutil.rmtree(view)
-    for directory in ("info", "objects", "refs/heads", "refs/tags", f"worktrees/{admin}"):
-        (view / directory).mkdir(parents=True)
-    if lfs:
-        (view / "lfs").mkdir()
+    for directory in ("info", "objects", "refs/heads", f"worktrees/{admin}", *(("lfs",) if lfs else ())):
+        (view / directory).mkdir(parents=True, exist_ok=True)
+    _clear(view, admin, lfs)
     settings = gitconfig.for_repository(_text(common_dir / "config"))
     _write(view / "config", gitconfig.render([*settings, *_FIXED, *(_LFS if lfs else ())]))
     _write(view / "HEAD", "ref: refs/heads/none\n")
     _write(view / "packed-refs", packed_refs(refs))
     for name in _COPIED:
-        if (common_dir / name).is_file():
-            _write(view / name, _text(common_dir / name))
+        if text := _text(common_dir / name):
+            _write(view / name, text)
     real_admin = common_dir / "worktrees" / admin
     covers = tuple(_covers(view, real_admin))
     stores = [common_dir / "objects", *(config.parent / "objects" for config, _ in covers)]
     others = dict.fromkeys(path for store in stores for path in alternates(store))
     return View(view, common_dir, real_admin, tuple(others), covers)
+
+
+def _clear(view: Path, admin: str, lfs: bool) -> None:
+    """Remove what an earlier view held and this one may not."""
+    for name in _COPIED:
+        (view / name).unlink(missing_ok=True)
+    stale = [path for path in (view / "worktrees").iterdir() if path.name != admin]
+    for path in (view / "modules", *stale, *(() if lfs else (view / "lfs",))):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 _LFS = (

@@ -55,7 +55,7 @@ class Sandbox:
             base.strict(mounts, self.places, self.policy)
         self._hide_repository(mounts)
         if self.policy.profile is Profile.STANDARD:
-            self._show_tools(mounts, argv, inner)
+            self._show_tools(mounts, argv, inner, room)
         for path in listening():
             mounts.hide(path)
         for path in (*read, *_named(self.policy.read)):
@@ -89,11 +89,20 @@ class Sandbox:
     def _closed(self) -> tuple[Path, ...]:
         return (self.places.main_top, self.places.common_dir, *self.places.states)
 
-    def _show_tools(self, mounts: Mounts, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        found = toolchains.roots(argv, env, closed=self._closed(), homes=self.places.homes)
+    def _show_tools(self, mounts: Mounts, argv: Sequence[str], env: Mapping[str, str], room: Room) -> None:
+        found = toolchains.roots(
+            argv,
+            env,
+            closed=self._closed(),
+            homes=self.places.homes,
+            untrusted=(room.worktree, room.home, room.cache),
+        )
         for path in (*self.places.toolchains, *found):
             if is_dir(path) and not mounts.shows(real(path)):
                 mounts.read(real(path))
+        for path in map(Path, env.get("PATH", "").split(os.pathsep)):
+            if path.is_absolute() and mounts.shows(real(path)):
+                _read(mounts, path)
 
     def _open(self, mounts: Mounts, room: Room, writable: Sequence[Path]) -> None:
         for path in writable:
@@ -107,8 +116,9 @@ class Sandbox:
             if exists(path):
                 mounts.write(real(path))
         for path in (room.worktree / ".git", *room.frozen):
-            if os.path.lexists(path):
-                mounts.read(real(path.parent) / path.name)
+            place = real(path.parent) / path.name
+            if os.path.lexists(place) and contains(real(room.worktree), place):
+                mounts.read(place)
 
 
 def _named(names: Iterable[str]) -> tuple[Path, ...]:

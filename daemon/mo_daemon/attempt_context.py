@@ -1,0 +1,42 @@
+"""The things of one attempt, handed from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mo_daemon import names
+from mo_daemon.agents.protocol import Agent
+from mo_daemon.services import Services
+from mo_daemon.worktrees import Slot
+from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.model import Kind, NewFact
+
+
+@dataclass
+class Attempt:
+    """The things of one attempt."""
+
+    services: Services
+    goal: GoalStatus
+    task: TaskStatus
+    agent: Agent
+    model: str  # empty: the agent's own default
+    n: int
+    base: str
+    slot: Slot
+    env: Mapping[str, str]
+    run_dir: Path
+
+    @property
+    def branch(self) -> str:
+        return names.task_branch(self.services.settings.git.branch_prefix, self.goal.id, self.task.spec.id)
+
+    @property
+    def name(self) -> str:
+        return f"{self.goal.id}/{self.task.spec.id}#{self.n}"
+
+    def fact(self, kind: Kind, **data: Any) -> NewFact:
+        return NewFact(self.goal.id, kind, data, self.task.spec.id, self.n)
