@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,13 +96,15 @@ class Fuse:
 
     def __init__(self, at: str, nth: int, report: int) -> None:
         self._at, self._left, self._report = at, nth, report
+        self._one_at_a_time = threading.RLock()  # no other thread gets on while the signal is on its way
 
     def passed(self, instant: str) -> None:
-        os.write(self._report, f"{instant}\n".encode())
-        if self._at in (instant, "step"):
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        with self._one_at_a_time:
+            os.write(self._report, f"{instant}\n".encode())
+            if self._at in (instant, "step"):
+                self._left -= 1
+                if self._left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _instrument(passed: Callable[[str], None]) -> None:

@@ -49,7 +49,7 @@ def program(kind: str) -> str:
     try:
         return str(locate.find(kind, "", os.environ).path)
     except MoError as error:
-        return need._missing(f"{error.message}: {error.hint}")
+        return need.missing(f"{error.message}: {error.hint}")
 
 
 def do(*steps: Mapping[str, Any]) -> str:

@@ -1,0 +1,157 @@
+"""Goals done by the real claude and codex, against a loopback stub of their APIs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from mo_daemon.agents import locate
+from mo_git.errors import MoError
+from tests import need
+from tests.driver import Mo, plan, writes
+from tests.stub_api import StubApi
+from tests.support import RepoBuilder
+
+pytestmark = pytest.mark.slow
+
+CALC = {
+    "calc.py": "def add(a, b):\n    return a + b\n",
+    "test_calc.py": "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+    "CLAUDE.md": "The word of the team is tangerine.\n",
+    "AGENTS.md": "The word of the team is tangerine.\n",
+}
+
+
+def do(*steps: Mapping[str, Any]) -> str:
+    return f"Please do it. [[do: {json.dumps(steps)}]]"
+
+
+def program(kind: str) -> str:
+    try:
+        return str(locate.find(kind, "", os.environ).path)
+    except MoError as error:
+        return need.missing(f"{error.message}: {error.hint}")
+
+
+@pytest.fixture
+def api() -> Iterator[StubApi]:
+    with StubApi() as running:
+        yield running
+
+
+@pytest.fixture
+def agents(repo: RepoBuilder, api: StubApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo]:
+    """`mo` whose claude and codex talk to the stub."""
+    programs = {kind: program(kind) for kind in ("claude", "codex")}
+    for key, value in {**api.claude_environ(), "STUB_API_KEY": "test-key", "CODEX_API_KEY": "k"}.items():
+        monkeypatch.setenv(key, value)
+    driver = Mo(repo)
+    repo.commit(CALC)
+    driver.configure(
+        gate={"command": f"{sys.executable} -m pytest -q -p no:cacheprovider"},
+        claude={"command": programs["claude"], "execution_security_mode": "trusted_local"},
+        codex={
+            "command": programs["codex"],
+            "default_model": "gpt-5.5",
+            "config": list(api.codex_settings()),
+            "env_pass": ["STUB_API_KEY"],
+            "execution_security_mode": "trusted_local",
+        },
+        retry={"base_seconds": 0.1},
+    )
+    yield driver
+    driver.stop()
+    assert driver.programs() == []
+
+
+def run(mo: Mo, text: str, *args: str, code: int = 0) -> dict[str, Any]:
+    file = mo.repo.path.parent / "plan.json"
+    file.write_text(text)
+    mo("do", f"@{file}", *args, code=code, timeout=150)
+    document: dict[str, Any] = mo.json("show", "@last")["goal"]
+    return document
+
+
+def test_two_agents_in_parallel_and_one_after_them(agents: Mo, api: StubApi) -> None:
+    steps = {
+        "mul": {"write": ["mul.py", "def mul(a, b):\n    return a * b\n"]},
+        "sub": {"write": ["sub.py", "def sub(a, b):\n    return a - b\n"]},
+        "both": {"write": ["both.py", "from mul import mul\nfrom sub import sub\n"]},
+    }
+    tasks = [
+        {"id": "mul", "prompt": do(steps["mul"], {"say": "made mul"}), "provider": "claude"},
+        {"id": "sub", "prompt": do(steps["sub"], {"say": "made sub"}), "provider": "codex"},
+        {
+            "id": "both",
+            "prompt": do(steps["both"], {"say": "made both"}),
+            "provider": "codex",
+            "depends_on": ["mul", "sub"],
+            "check": f"{sys.executable} -c 'import both'",
+        },
+    ]
+    goal = run(agents, plan(tasks))
+    assert {task["id"]: task["state"] for task in goal["tasks"]} == dict.fromkeys(steps, "landed")
+    assert set(agents.repo.tree(goal["integration"])) >= {"mul.py", "sub.py", "both.py"}
+    assert goal["tokens"]["input"] > 0
+    assert goal["cost_usd"] > 0
+    said = "\n".join(api.prompts("/responses"))
+    assert "made mul" in said  # what a dependency reported reaches its dependents, as data
+    for path in ("/messages", "/responses"):
+        assert "tangerine" in "\n".join(api.prompts(path))
+
+
+def test_a_goal_in_words_is_one_task(agents: Mo) -> None:
+    step = {"write": ["one.py", "ONE = 1\n"]}
+    agents("do", "--provider", "codex", f"Add the one. [[do: {json.dumps([step, {'say': 'done'}])}]]")
+    assert "one.py" in agents.repo.tree(agents.goal().integration)
+
+
+def test_a_failed_check_is_reworked(agents: Mo) -> None:
+    wrong, right = {"write": ["n.py", "N = 1\n"]}, {"write": ["n.py", "N = 2\n"]}
+    check = f"{sys.executable} -c 'import n; assert n.N == 2'"
+    first = plan([{"id": "n", "prompt": do(wrong, {"say": "x"}), "provider": "codex", "check": check}])
+    goal = run(agents, first, code=1)
+    (task,) = goal["tasks"]
+    assert task["state"] == "failed"
+    assert len(task["attempts"]) == 4  # the first, and three times rework
+    assert {attempt["class"] for attempt in task["attempts"]} == {"check_failed"}
+    assert right
+
+
+def test_a_spent_budget_stops_the_goal(agents: Mo) -> None:
+    costly = {"write": ["a.py", "A = 1\n"], "usage": {"in": 5_000_000, "cached": 0, "out": 500_000}}
+    tasks = [
+        {"id": "a", "prompt": do(costly, {"say": "x"}), "provider": "codex"},
+        {"id": "b", "prompt": do({"write": ["b.py", "B = 1\n"]}), "provider": "codex", "depends_on": ["a"]},
+    ]
+    goal = run(agents, plan(tasks), "--budget", "0.5", code=9)
+    assert goal["state"] == "over_budget"
+    assert "budget" in goal["reason"]
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_a_bad_key_is_not_tried_again(agents: Mo, kind: str) -> None:
+    fault = {"status": 401, "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
+    goal = run(agents, plan([{"id": "a", "prompt": do(fault), "provider": kind}]), code=1)
+    (task,) = goal["tasks"]
+    assert (task["state"], len(task["attempts"])) == ("failed", 1)
+    assert task["attempts"][0]["class"] == "auth"
+
+
+def test_commands_and_agents_in_one_plan(agents: Mo) -> None:
+    tasks = [
+        {"id": "made", "run": writes("made.py", "M = 1\n")},
+        {
+            "id": "used",
+            "prompt": do({"write": ["used.py", "import made\n"]}, {"say": "x"}),
+            "provider": "claude",
+            "depends_on": ["made"],
+        },
+    ]
+    goal = run(agents, plan(tasks))
+    assert {"made.py", "used.py"} <= set(agents.repo.tree(goal["integration"]))
