@@ -147,6 +147,7 @@ class GoalStatus:
     base: str = ""
     integration: str = ""
     proof: Mapping[str, Any] | None = None
+    budget_usd: float | None = None  # a limit that replaces the goal's own
     blocked: tuple[GoalState, str] | None = None  # nothing may start any more; how the goal will end, and why
     spent: dict[str, Spent] = field(default_factory=dict)  # by provider
     paused: bool = False
@@ -370,6 +371,7 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
         case Kind.GOAL_REOPENED:
             goal.ended, goal.ended_at, goal.cancelling = None, None, ""
             goal.blocked, goal.checked, goal.paused = None, None, False
+            goal.budget_usd = data.get("budget_usd", goal.budget_usd)
         case Kind.OPERATION_REQUESTED:
             goal.operations[data["request"]] = Operation(
                 data["request"], data["operation"], data.get("arguments", {})

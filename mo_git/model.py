@@ -225,6 +225,6 @@ class Kind(StrEnum):
     GOAL_RESUMED = "goal_resumed"
     CANCEL_REQUESTED = "cancel_requested"  # reason
     GOAL_ENDED = "goal_ended"  # state, reason
-    GOAL_REOPENED = "goal_reopened"  # why
+    GOAL_REOPENED = "goal_reopened"  # why, budget_usd
     OPERATION_REQUESTED = "operation_requested"  # request, operation, arguments
     OPERATION_ENDED = "operation_ended"  # request, ok, message, hint, code

@@ -37,7 +37,7 @@ from tests.support import RepoBuilder
 ROOT = Path(__file__).parents[1]
 MINE = (
     *("init", "do", "plan", "land", "sync", "rollback", "retry", "skip", "cancel", "pause", "resume"),
-    *("recover", "gc", "daemon", "demo"),
+    *("recover", "gc", "daemon", "demo", "agents"),
 )
 PLAN = """\
 goal = "Tidy the house"
@@ -62,7 +62,6 @@ title = "Paint the floor"
 run = ["true"]
 writes = ["f*"]
 """
-PROMPT_PLAN = '[[task]]\nid = "a"\nprompt = "think"\n\n[[task]]\nid = "b"\nrun = ["true"]\n'
 BAD_PLAN = """\
 gaol = "typo"
 
@@ -186,12 +185,9 @@ def usual(tmp_path: Path) -> Path:
         ),
         (usual, "do @plan.toml --depends-on x", 6, "no goals yet", "mo do"),
         (usual, "do @plan.toml -j 0", 2, "0 is not in the range", ""),
-        (usual, "do @plan.toml --provider claude", 4, "cannot start claude yet", "mo demo"),
-        (usual, "do @plan.toml --provider nope", 2, 'no provider "nope"', "auto, command"),
-        (usual, "do add-login", 4, "needs a coding agent", "mo do @plan.toml"),
-        (usual, "plan add-login", 4, "needs a coding agent", "mo do @plan.toml"),
-        (usual, "do @words.md", 4, "words.md has no tasks", "mo do @plan.toml"),
-        (usual, "do @prompt.toml", 4, "1 of 2 tasks need a coding agent", "mo demo"),
+        (usual, "do @plan.toml --provider nope", 2, 'no provider "nope"', "auto, claude, codex"),
+        (usual, "do @plan.toml --phase-provider execute=nope", 2, 'no provider "nope"', "claude"),
+        (usual, "do @plan.toml --phase-provider paint=codex", 2, "not PHASE=PROVIDER", "execute"),
         (usual, "do @target.md", 6, "no commit is called 'refs/heads/nope'", "git log"),
         (usual, "cancel x", 6, "no goals yet", "mo do"),
         (usual, "land x", 6, "no goals yet", "mo do"),
@@ -206,8 +202,6 @@ def test_refused_with_the_remedy(
 ) -> None:
     directory = place(tmp_path)
     (directory / "plan.toml").write_text(PLAN)
-    (directory / "prompt.toml").write_text(PROMPT_PLAN)
-    (directory / "words.md").write_text("Add a login.\n")
     (directory / "target.md").write_text(f'+++\ntarget = "nope"\n{PLAN}+++\n')
     as_json = mo("--json", *args.split(), cwd=directory)
     error = json.loads(as_json.err.splitlines()[-1])["error"]
@@ -725,7 +719,8 @@ def test_stop_never_touches_a_foreign_process(wrong: str, mo: Mo, home: Home) ->
 
 def test_the_repository_cannot_slip_code_into_the_daemon(repo: RepoBuilder, home: Home) -> None:
     repo.write({"json.py": "raise SystemExit('from the repository')\n"})
-    safe = client.daemon_argv(home)[:2]
+    argv = client.daemon_argv(home)
+    safe = argv[: argv.index("-m")]
     done = subprocess.run([*safe, "-c", "import json"], cwd=repo.path, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 

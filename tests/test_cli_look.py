@@ -34,7 +34,7 @@ from tests.story import START, Story, chain
 from tests.support import RepoBuilder
 
 ROOT = Path(__file__).parents[1]
-MINE = ("status", "show", "graph", "logs", "diff", "doctor", "db", "completion")
+MINE = ("status", "show", "graph", "logs", "diff", "cost", "doctor", "db", "completion")
 
 
 @pytest.fixture(autouse=True)
@@ -762,13 +762,43 @@ def test_following_ends_when_the_daemon_is_gone(home: Home, monkeypatch: pytest.
     assert error.hint == f"mo daemon start goes on with it\nwhat happened: {home.log_file}"
 
 
-def rendered(story: Story, room: int) -> list[str]:
+def rendered(story: Story, room: int, doing: dict[str, str] | None = None) -> list[str]:
     from rich.console import Console
 
     console = Console(width=80, no_color=True, force_terminal=False)
     with console.capture() as capture:
-        console.print(follow.render(story.goal, START + 100, room))
+        console.print(follow.render(story.goal, START + 100, room, doing))
     return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_what_an_agent_does_now_comes_from_the_status_file(home: Home) -> None:
+    story = Story(chain("paint"))
+    story.start()
+    story.run("paint", 2)
+    me = identify(os.getpid())
+    assert me is not None
+    home.create()
+    home.write_daemon({"v": 1, "pid": me.pid, "start": me.start, "boot": me.boot, "version": "0"})
+    for attempt, expected in ((2, {"paint": "run make"}), (1, {})):
+        now = {f"{story.id}/paint#{attempt}": "run make"}
+        document = views.status_document([story.goal], seq=3, daemon={"pid": me.pid}, limits={}, doing=now)
+        home.write_status(document)
+        found = follow.doing(home, story.goal)
+        assert {task: text for task, text in found.items() if text} == expected
+    home.daemon_file.unlink()
+    assert follow.doing(home, story.goal) == {}
+
+
+def test_the_table_says_what_agents_do_and_cost() -> None:
+    story = Story(chain("paint", "dry"))
+    story.start()
+    story.run("paint")
+    story.tell(Kind.USAGE, "paint", 1, provider="codex", cost_usd=1.5)
+    assert rendered(story, 9, {"paint": "run make", "dry": "nothing"}) == [
+        "tidy-k3f9  running  0 landed, integration ba5e000, $1.50",
+        "▶ paint  running    1 min 38 s  run make",
+        "○ dry    pending",
+    ]
 
 
 def test_the_table_on_a_terminal() -> None:

@@ -453,13 +453,6 @@ def test_plans_that_cannot_be_read(
         ("@README.md/p", Exit.USAGE, "cannot read README.md/p: Not a directory", THE_FILE),
         ("@", Exit.USAGE, "there is no file name after @", THE_FILE),
         ("@line\nbreak", Exit.NOT_FOUND, "no such file: line\nbreak", THE_FILE),
-        (
-            "tidy up",
-            Exit.AGENT,
-            "a goal in words needs a coding agent, and this version of mo can start none",
-            "give it a plan of commands: mo do @plan.toml (docs/plans.md tells how); "
-            "mo demo shows one at work",
-        ),
     ],
 )
 def test_goals_that_are_no_plan(repo: RepoBuilder, goal: str, code: Exit, message: str, hint: str) -> None:

@@ -73,6 +73,8 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.LANDING_DROPPED: {"commit": commit("d")},
     Kind.LANDING: {"seq": 1, "commit": commit("d"), "tree": commit("7"), "tasks": ["a"], "purpose": "task"},
     Kind.SETUP_FAILED: {"reason": "pip failed"},
+    Kind.BUDGET_SPENT: {"reason": "the goal's budget is spent"},
+    Kind.USAGE: {"provider": "codex", "cost_usd": 0.5, "input_tokens": 10, "output_tokens": 1},
     Kind.GOAL_CHECKED: {"passed": True, "commit": BASE, "exit_code": 0, "reason": ""},
     Kind.CANCEL_REQUESTED: {"reason": ""},
     Kind.GOAL_ENDED: {"state": "failed", "reason": "1 of 2 tasks did not land: b"},
@@ -271,6 +273,17 @@ def test_outcome() -> None:
     story.do("a")
     story.tell(Kind.GOAL_CHECKED, passed=False, commit=BASE, exit_code=2, reason="exit code 2")
     assert outcome(story.goal) == (GoalState.FAILED, "the goal's check failed: exit code 2")
+
+
+def test_a_new_budget_replaces_the_goals_own() -> None:
+    story = Story(chain("a"))
+    story.start()
+    story.tell(Kind.BUDGET_SPENT, reason="spent")
+    story.end("over_budget", "spent")
+    story.tell(Kind.GOAL_REOPENED, why="resumed", budget_usd=50.0)
+    assert (story.goal.state, story.goal.budget_usd) == (GoalState.RUNNING, 50.0)
+    story.tell(Kind.GOAL_REOPENED, why="retried")
+    assert story.goal.budget_usd == 50.0
 
 
 def test_an_intent_lasts_until_it_lands_or_is_dropped() -> None:

@@ -325,13 +325,28 @@ def cancelled() -> Story:
     return story
 
 
+def over(reason: str, do: str) -> tuple[Callable[[], Story], list[tuple[str | None, str, str]]]:
+    """A spent budget, and how to raise the one that the reason names."""
+    why = f"over_budget: {reason}" if reason else "over_budget"
+    return lambda: halted("over_budget", reason), [(None, why, do)]
+
+
 NEEDS: list[tuple[Callable[[], Story], list[tuple[str | None, str, str]]]] = [
     (candidate, []),
     (failed, [("a", "failed: exit code 3", "mo retry tidy-k3f9/a")]),
     (held, [("a", "waits for you: the gate gives no verdict: no tests ran", "mo retry tidy-k3f9/a")]),
     (in_conflict, [("a", "conflict in x.py", "mo retry tidy-k3f9/a")]),
     (lambda: halted("halted", "no gate"), [(None, "halted: no gate", "mo resume tidy-k3f9")]),
-    (lambda: halted("over_budget", ""), [(None, "over_budget", "mo resume tidy-k3f9")]),
+    over("", "mo resume tidy-k3f9 --budget USD"),
+    over("the goal's budget of $2.00 is spent ($2.10)", "mo resume tidy-k3f9 --budget USD"),
+    over(
+        "the goal's budget of $2.00 for codex is spent ($2.10)",
+        "mo config set codex.max_budget_usd USD; mo resume tidy-k3f9",
+    ),
+    over(
+        "today's budget of $9.00 is spent ($9.10)",
+        "mo config set budget.daily_usd USD; mo resume tidy-k3f9",
+    ),
     (check_failed, [(None, "the goal's check failed: exit code 2", "mo show tidy-k3f9")]),
     (done, [(None, "done, not on main yet", "mo land tidy-k3f9")]),
     (lambda: done(target=""), []),

@@ -1,4 +1,4 @@
-"""Longer jobs that belong to no goal's queue: proving the gate, repairing, removing what is not needed."""
+"""Longer jobs that belong to no goal's queue: proving the gate or an agent, repairing, tidying up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import names
+from mo_daemon import agent_proof, names
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_git.errors import MoError
@@ -31,6 +31,11 @@ class Chores:
                 return await self.prove(payload)
             case "recover":
                 return await self.recover(payload.get("goal") or "")
+            case "agents":
+                name = str(payload.get("test") or "")
+                return await (
+                    agent_proof.prove(self.services, name) if name else agent_proof.listing(self.services)
+                )
             case _:
                 return await self.gc(payload)
 

@@ -22,7 +22,7 @@ from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase, TaskSpec
 COMMAND = "command"
 # With one of these in the environment an agent gets a private state directory per task; without, it shares
 # the user's own, where the login is.
-_KEYS = {
+KEYS = {
     "claude": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
     "codex": ("CODEX_API_KEY", "OPENAI_API_KEY"),
 }
@@ -112,7 +112,7 @@ async def _job(attempt: Attempt) -> Job:
 def _state_dir(attempt: Attempt) -> Path | None:
     """A private place for the CLI's sessions and settings; None: the user's own, where the login is."""
     services, name = attempt.services, attempt.agent.name
-    if not any(services.environ.get(key) for key in _KEYS.get(name, ())):
+    if not any(services.environ.get(key) for key in KEYS.get(name, ())):
         return None
     path = services.state / "agents" / attempt.goal.id / attempt.task.spec.id / name
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

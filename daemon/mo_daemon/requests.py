@@ -72,16 +72,23 @@ def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     for task in spec.plan.tasks:
         choice = desk.assign(spec, task)
         if isinstance(choice, NoAgent):
-            reasons = "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
-            raise MoError(
-                f"no agent can do task {task.id}: {reasons}",
-                "mo doctor shows what is there; plans of commands (docs/plans.md) and mo demo need no agent",
-                Exit.AGENT,
-            )
+            raise _nobody(task.id, choice)
     if spec.depends_on and not desk.has_goal(spec.depends_on):
         raise MoError(f"no goal {spec.depends_on}", "mo status lists the goals", Exit.NOT_FOUND)
     desk.adopt(replace(spec, serialize_overlaps=planner.serialize_overlaps))
     return _ok(f"queued {spec.id}", goal=spec.id)
+
+
+def _nobody(task_id: str, choice: NoAgent) -> MoError:
+    """Why no agent can do a task; what all agents that were asked need becomes one hint."""
+    parts = {name: why.partition("; ") for name, why in choice.reasons.items()}
+    reasons = [why if why.startswith(name) else f"{name}: {why}" for name, (why, _, _) in parts.items()]
+    own = [hint for _, _, hint in parts.values() if hint and not hint.startswith("put ")]
+    asked = " or ".join(sorted(parts))
+    install = [] if own else [f'put {asked} on PATH, or: pip install "mo-git[agents]"']
+    work = ["mo agents list shows what is there; plans of commands (mo do @plan.toml) and mo demo need none"]
+    message = f"no agent can do task {task_id}: {'; '.join(reasons)}"
+    return MoError(message, "\n".join([*own, *install, *work]), Exit.AGENT)
 
 
 def _chore(verb: str) -> Handler:
@@ -102,12 +109,15 @@ def _pause(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
 
 
 def _resume(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
-    goal = desk.goal(payload["goal"])
+    goal, budget = desk.goal(payload["goal"]), payload.get("budget_usd")
+    if budget is not None and goal.state is not GoalState.OVER_BUDGET:
+        raise MoError(f"{goal.id} is not out of budget: it is {goal.state}", "leave out --budget", Exit.USAGE)
     if goal.paused:
         desk.record([NewFact(goal.id, Kind.GOAL_RESUMED)])
     elif goal.state in (GoalState.HALTED, GoalState.OVER_BUDGET):
         desk.check_settings()
-        desk.record([NewFact(goal.id, Kind.GOAL_REOPENED, {"why": "resumed"})])
+        more = {} if budget is None else {"budget_usd": float(budget)}
+        desk.record([NewFact(goal.id, Kind.GOAL_REOPENED, {"why": "resumed", **more})])
     elif has_ended(goal):
         raise MoError(f"{goal.id} has ended: {goal.state}", f"mo retry {goal.id} starts what failed again")
     else:
@@ -213,6 +223,7 @@ HANDLERS: Mapping[str, Handler] = {
     "prove": _chore("prove"),
     "recover": _chore("recover"),
     "gc": _chore("gc"),
+    "agents": _chore("agents"),
     "pause": _pause,
     "resume": _resume,
     "cancel": _cancel,

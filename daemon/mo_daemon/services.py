@@ -103,7 +103,7 @@ class Services:
             today += cost
             if owner == goal.id:
                 by_provider[provider] = by_provider.get(provider, 0.0) + cost
-        own = goal.spec.budget_usd
+        own = goal.spec.budget_usd if goal.budget_usd is None else goal.budget_usd
         caps = Caps(
             settings.budget.goal_usd if own is None else own,
             settings.budget.daily_usd,

@@ -11,6 +11,7 @@ from mo_git.cli import Context, follow
 from mo_git.cli.context import emit_json, json_option, say, use_color
 from mo_git.cli.goals import (
     Options,
+    checked_provider,
     find_repository,
     make_goal,
     phase_providers,
@@ -99,7 +100,7 @@ def command(
         gate,
         after,
         include_dirty,
-        provider,
+        checked_provider(provider),
         phase_providers(phases),
         budget,
         read_documents(documents, obj.cwd),

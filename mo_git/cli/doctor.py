@@ -44,7 +44,7 @@ class Finding:
 @json_option
 @click.pass_obj
 def command(obj: Context) -> None:
-    """Check git, the repository, the gate and the daemon.
+    """Check git, the repository, the gate, the agents and the daemon.
 
     Exit code 1 where something fails; warnings do not count.  Nothing is changed.
     """
@@ -81,6 +81,7 @@ def examine(obj: Context) -> Iterator[Finding]:
     yield _daemon(home)
     if settings:
         yield _attempt("gate", lambda: _gate(home, settings[0]))
+        yield _agents(settings[0])
         yield _setup(settings[0])
         yield _disk(home, settings[0])
     if _INOTIFY.exists():
@@ -187,6 +188,21 @@ def _last_proof(home: Home) -> dict[str, Any] | None:
     finally:
         reader.close()
     return None
+
+
+def _agents(settings: Config) -> Finding:
+    """By name or by the configured path; what a Python package brings along only the daemon looks for."""
+    wanted = {"claude": settings.claude.command, "codex": settings.codex.command}
+    found = {name: shutil.which(str(Path(given or name).expanduser())) for name, given in wanted.items()}
+    there = [f"{name} {path}" for name, path in found.items() if path]
+    lost = [name for name, given in wanted.items() if given and not found[name]]
+    if lost:
+        said = "; ".join(f"{name}.command = {wanted[name]} is no program" for name in lost)
+        return Finding("agents", "fail", said, "; ".join(f"mo config unset {name}.command" for name in lost))
+    if there:
+        return Finding("agents", "ok", f"{', '.join(there)} (mo agents test NAME proves the login)")
+    remedy = "needed for tasks in words only; mo agents list looks further and says how to get one"
+    return Finding("agents", "warn", "neither claude nor codex on PATH", remedy)
 
 
 def _setup(settings: Config) -> Finding:

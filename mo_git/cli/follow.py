@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mo_git import views
+from mo_git import fast_status, views
 from mo_git.cli import Context
 from mo_git.cli.client import find_daemon
 from mo_git.cli.context import emit_json, use_color
@@ -26,6 +26,7 @@ from mo_git.ledger.reader import Reader
 from mo_git.lifecycle import GoalStatus, TaskStatus, apply, has_ended, new_goal
 from mo_git.model import Fact, Kind, TaskState
 from mo_git.text import MARKS, counts, duration, one_line
+from mo_git.views.cost import money
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,7 +51,7 @@ def follow(
     """
     watch = _Watch(home, goal_id, until_request)
     try:
-        with _shower(obj) as shower:
+        with _shower(obj, home) as shower:
             while True:
                 for fact, counted in watch.look():
                     assert watch.goal is not None, "facts come from a known goal"
@@ -136,13 +137,13 @@ class _Shower:
         pass
 
 
-def _shower(obj: Context) -> _Shower:
+def _shower(obj: Context, home: Home) -> _Shower:
     if obj.json:
         return _JsonLines()
     if obj.quiet:
         return _Shower()
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        return _Table(use_color(obj))
+        return _Table(use_color(obj), home)
     return _Lines()
 
 
@@ -167,10 +168,11 @@ class _Lines(_Shower):
 class _Table(_Shower):
     """A table that changes in place; its last form stays on the screen."""
 
-    def __init__(self, color: bool) -> None:
+    def __init__(self, color: bool, home: Home) -> None:
         from rich.console import Console
         from rich.live import Live
 
+        self._home = home
         self._console = Console(no_color=not color)
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._drawn = (-1, 0.0)  # number of the newest fact, monotonic time
@@ -194,15 +196,27 @@ class _Table(_Shower):
 
     def _draw(self, goal: GoalStatus) -> None:
         room = max(self._console.height - 6, 5)
-        self._live.update(render(goal, time.time(), room), refresh=True)
+        self._live.update(render(goal, time.time(), room, doing(self._home, goal)), refresh=True)
         self._drawn = (goal.last_seq, time.monotonic())
 
 
 _STYLES = {"32": "green", "36": "cyan", "33": "yellow", "31": "red", "2": "dim", "": ""}
 
 
-def render(goal: GoalStatus, now: float, room: int) -> RenderableType:
-    """Header and a row per task, at most `room` of them: those at work first, then those in trouble."""
+def doing(home: Home, goal: GoalStatus) -> dict[str, str]:
+    """Task -> what its agent does just now; facts do not tell it, the daemon's status file does."""
+    document = fast_status.load(str(home.top))
+    goals = document["goals"] if document and document["daemon"] else []
+    active: list[dict[str, Any]] = next((one["active"] for one in goals if one["id"] == goal.id), [])
+    newest = {task.spec.id: task.attempt for task in goal.tasks.values()}
+    return {one["task"]: one["reason"] for one in active if newest.get(one["task"]) == one["attempt"]}
+
+
+def render(goal: GoalStatus, now: float, room: int, doing: Mapping[str, str] | None = None) -> RenderableType:
+    """Header and a row per task, at most `room` of them: those at work first, then those in trouble.
+
+    `doing`: task -> what its agent does just now.
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -218,10 +232,14 @@ def render(goal: GoalStatus, now: float, room: int) -> RenderableType:
         attempt = f"#{task.attempt}" if task.attempt > 1 else ""
         elapsed = duration(now - task.since) if task.state in _AT_WORK else ""
         said = task.landed_commit[:7] if task.state is TaskState.LANDED else one_line(task.reason, 120)
+        if not said and task.state in _AT_WORK:
+            said = one_line((doing or {}).get(task.spec.id, ""), 120)
         cells = (f"{mark} {task.spec.id}", state, attempt, elapsed, said)
         grid.add_row(*(Text(cell, style=_STYLES[code] if i < 2 else "") for i, cell in enumerate(cells)))
     header = Text(f"{goal.id}  {goal.state}", style="bold")
     header.append(f"  {len(goal.landings)} landed, integration {goal.integration[:7]}", style="dim")
+    if spent := goal.total().cost_usd:
+        header.append(f", {money(spent)}", style="dim")
     hidden = [goal.task_state(task) for task in goal.tasks.values() if task not in shown]
     more = [Text(f"and {counts({s: hidden.count(s) for s in TaskState if s in hidden})}", style="dim")]
     return Group(header, grid, *(more if hidden else []))

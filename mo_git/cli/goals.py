@@ -21,14 +21,16 @@ from mo_git.git import binary
 from mo_git.home import DIRECTORY, Home, write_atomically
 from mo_git.ledger.records import goal_to_data
 from mo_git.model import GoalSpec, Phase, Plan, TaskSpec
-from mo_git.plan import parse_goal_file, parse_plan, plan_to_toml
+from mo_git.plan import PROVIDERS, parse_goal_file, parse_plan, plan_to_toml
 from mo_git.tomltext import toml_line
+from mo_git.values import nearest, printable
 
 SLUG_LENGTH = 32
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _TITLE_LENGTH = 72
 _OUTCOME_SECONDS = 30.0
 _FENCE = "+++"
+AGENTS = tuple(name for name in PROVIDERS if name != "command")
 _HINT_FILE = "the path after @ is that of a plan (.toml, .json) or of a goal file (.md)"
 
 
@@ -106,6 +108,14 @@ def read_documents(paths: Sequence[str], cwd: Path) -> dict[str, str]:
     return {name: _read(cwd / name, name) for name in paths}
 
 
+def checked_provider(name: str) -> str:
+    """A provider of --provider and --phase-provider; MoError (usage) for what is none."""
+    if name not in AGENTS:
+        known = f"providers: {', '.join(AGENTS)}"
+        raise MoError(f'no provider "{printable(name)}"{nearest(name, AGENTS)}', known, Exit.USAGE)
+    return name
+
+
 def phase_providers(pairs: Sequence[str]) -> dict[str, str]:
     """--phase-provider PHASE=PROVIDER."""
     found = {}
@@ -114,7 +124,7 @@ def phase_providers(pairs: Sequence[str]) -> dict[str, str]:
         if not equals or phase not in list(Phase) or not provider:
             known = ", ".join(Phase)
             raise MoError(f"--phase-provider {pair}: not PHASE=PROVIDER", f"phases: {known}", Exit.USAGE)
-        found[phase] = provider
+        found[phase] = checked_provider(provider)
     return found
 
 

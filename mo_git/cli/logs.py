@@ -21,9 +21,11 @@ from mo_git.ledger.reader import Reader
 from mo_git.lifecycle import GoalStatus, apply, new_goal
 from mo_git.model import RESERVED_TASK_IDS
 from mo_git.text import printable
+from mo_git.views.streams import stream_lines
 
 _POLL_SECONDS = 0.2
-_ATTEMPT_FILES = ("setup.log", "stream.log", "check.log", "teardown.log")
+_STREAM = "stream.jsonl"
+_ATTEMPT_FILES = ("setup.log", "stream.log", _STREAM, "stderr.log", "check.log", "teardown.log")
 _STAMP = re.compile(r"\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)")
 
 
@@ -31,13 +33,15 @@ _STAMP = re.compile(r"\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]
 @click.argument("what", default="", type=ID, metavar="[ID]")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is added, until Ctrl-C.")
 @click.option("--since", metavar="TIME", help="Only newer lines: seconds ago, HH:MM, or a date and time.")
+@click.option("--raw", is_flag=True, help="An agent's stream as it is, not in words.")
 @json_option
 @click.pass_obj
-def command(obj: Context, what: str, follow: bool, since: str | None) -> None:
+def command(obj: Context, what: str, follow: bool, since: str | None, raw: bool) -> None:
     """Print what the daemon, a goal or an attempt wrote.
 
     Without ID the daemon's log.  GOAL: its events, a line each.  GOAL/TASK or GOAL/TASK#N: what the attempt
-    (the newest one, or the Nth) and its check printed.  GOAL/integration: the runs of the gate.
+    (the newest one, or the Nth) and its check printed; the stream of claude or codex in words, where > is a
+    tool that it calls, | what came of that, ! trouble.  GOAL/integration: the runs of the gate.
     """
     home = open_home(obj)
     start = parse_time(since, time.time()) if since else 0.0
@@ -53,7 +57,7 @@ def command(obj: Context, what: str, follow: bool, since: str | None) -> None:
                 "--since works on the daemon's and on a goal's log only", "leave it out", Exit.USAGE
             )
         else:
-            _files(obj, home, goal, task, number, follow)
+            _files(obj, home, goal, task, number, follow, raw)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(Exit.INTERRUPTED if not follow else Exit.OK) from None
 
@@ -118,7 +122,7 @@ def _daemon_log(obj: Context, home: Home, start: float, follow: bool) -> None:
 
 
 def _files(
-    obj: Context, home: Home, goal_text: str, task_text: str, number: int | None, follow: bool
+    obj: Context, home: Home, goal_text: str, task_text: str, number: int | None, follow: bool, raw: bool
 ) -> None:
     reader = open_reader(home)
     try:
@@ -137,7 +141,7 @@ def _files(
         raise MoError(
             f"{goal_text}/{task_text} has written nothing yet", f"mo show {goal_id}", Exit.NOT_FOUND
         )
-    _Printer(obj, listing).run(follow)
+    _Printer(obj, listing, raw=raw or obj.json).run(follow)
 
 
 def _attempt_files(directory: Path) -> Callable[[], list[Path]]:
@@ -164,8 +168,9 @@ def _newer_than(start: float) -> Callable[[str], bool]:
 class _Printer:
     """Prints files, several of them each below a heading, and what is added to them."""
 
-    def __init__(self, obj: Context, listing: Callable[[], list[Path]]) -> None:
+    def __init__(self, obj: Context, listing: Callable[[], list[Path]], *, raw: bool = True) -> None:
         self.newer: Callable[[str], bool] | None = None
+        self._raw = raw
         self._obj = obj
         self._listing = listing
         self._read: dict[Path, int] = {}
@@ -181,9 +186,11 @@ class _Printer:
     def _step(self, *, ended: bool) -> None:
         files = self._listing()
         for path in files:
+            in_words = path.name == _STREAM and not self._raw
             for line in self._new_lines(path, ended=ended):
                 if self.newer is None or self.newer(line):
-                    self._print(path, line, several=len(files) > 1)
+                    for shown in stream_lines(line) if in_words else [line]:
+                        self._print(path, shown, several=len(files) > 1)
 
     def _new_lines(self, path: Path, *, ended: bool) -> Iterator[str]:
         """Whole lines since the last look; a started one is left until its end has come."""

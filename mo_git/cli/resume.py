@@ -12,13 +12,21 @@ from mo_git.cli.ids import ID, resolve_goal
 
 @click.command(name="resume")
 @click.argument("goal", type=ID)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="What the goal may spend in all, once it spent its budget; 0: no limit.",
+)
 @json_option
 @click.pass_obj
-def command(obj: Context, goal: str) -> None:
+def command(obj: Context, goal: str, budget: float | None) -> None:
     """Go on with a paused or halted goal.
 
     Tasks that failed are not started again by this; mo retry does that.
     """
     home = open_home(obj)
-    payload = {"goal": resolve_goal(home, goal)}
+    payload: dict[str, object] = {"goal": resolve_goal(home, goal)}
+    if budget is not None:
+        payload["budget_usd"] = budget
     report(obj, request(obj, home, "resume", payload, start_daemon=True))

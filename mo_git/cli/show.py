@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from mo_git import views
 from mo_git.cli import Context
 from mo_git.cli.context import emit_json, json_option, open_home, open_reader, say, use_color
 from mo_git.cli.ids import ID, LAST, find_attempt, find_task, resolve_goal, split
-from mo_git.lifecycle import Attempt, GoalStatus, TaskStatus
+from mo_git.errors import Exit, MoError
+from mo_git.home import Home
+from mo_git.lifecycle import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.model import Command
 from mo_git.text import clock, count, duration, one_line, paint, printable, state_color, table
+from mo_git.views.cost import money
 
 _LAST_GATES = 5
 
 
 @click.command(name="show")
 @click.argument("what", default=LAST, type=ID, metavar="[ID]")
+@click.option("--prompt", is_flag=True, help="Print what the agent was told, exactly as it was sent.")
 @json_option
 @click.pass_obj
-def command(obj: Context, what: str) -> None:
+def command(obj: Context, what: str, prompt: bool) -> None:
     """Show one goal, task or attempt in full.
 
     ID is GOAL, GOAL/TASK or GOAL/TASK#N (the Nth attempt); the newest goal where none is named.
     """
     goal_text, task_text, number = split(what)
-    reader = open_reader(open_home(obj))
+    home = open_home(obj)
+    reader = open_reader(home)
     try:
         goal = reader.goal(resolve_goal(reader, goal_text))
     finally:
         reader.close()
     if not task_text:
+        if prompt:
+            raise MoError("--prompt is about a task", f"mo show {goal.id}/TASK --prompt", Exit.USAGE)
         _show_goal(obj, goal)
         return
     task = find_task(goal, task_text)
-    if number is None:
+    if prompt:
+        _show_prompt(obj, home, goal, task, find_attempt(goal, task, number))
+    elif number is None:
         _show_task(obj, goal, task)
     else:
         attempt = find_attempt(goal, task, number)
@@ -69,6 +80,8 @@ def _facts(goal: GoalStatus) -> list[str]:
         rows.append(["after", goal.spec.depends_on])
     if goal.started_at is not None and goal.ended_at is not None:
         rows.append(["took", duration(goal.ended_at - goal.started_at)])
+    if cost := _cost(goal.total()):
+        rows.append(["cost", cost])
     if goal.reason:
         rows.append(["reason", one_line(goal.reason)])
     return table([[f"  {name}", said] for name, said in rows])
@@ -157,6 +170,33 @@ def _attempt_cells(attempt: Attempt) -> list[str]:
     return [attempt.state, clock(attempt.started_at), took, why]
 
 
+def _cost(spent: Spent) -> str:
+    """Empty where no agent was at work."""
+    if not (spent.cost_usd or spent.input_tokens or spent.output_tokens):
+        return ""
+    return f"{money(spent.cost_usd)}, {spent.input_tokens:,} tokens in, {spent.output_tokens:,} out"
+
+
+def _show_prompt(
+    obj: Context, home: Home, goal: GoalStatus, task: TaskStatus, attempt: Attempt | None
+) -> None:
+    """The file as it was sent, byte for byte."""
+    name = f"{goal.id}/{task.spec.id}"
+    file = home.run_dir(goal.id, task.spec.id, attempt.n if attempt else 1) / "prompt.md"
+    try:
+        sent = file.read_bytes()
+    except OSError:
+        if task.spec.run is not None:
+            raise MoError(f"{name} is a command: nobody was told anything", f"mo show {name}") from None
+        hint = "it has not started yet, or mo gc removed its files"
+        raise MoError(f"{name} has no prompt", hint, Exit.NOT_FOUND) from None
+    if obj.json:
+        emit_json({"v": 1, "task": name, "prompt": sent.decode("utf-8", "replace")})
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(sent)
+
+
 def _show_attempt(obj: Context, goal: GoalStatus, task: TaskStatus, attempt: Attempt) -> None:
     documents = views.task_document(goal, task)["attempts"]
     document = next(one for one in documents if one["n"] == attempt.n)
@@ -168,6 +208,8 @@ def _show_attempt(obj: Context, goal: GoalStatus, task: TaskStatus, attempt: Att
         ["state", state],
         ["reason", why],
         ["base", attempt.base[:10]],
+        ["agent", " ".join(filter(None, (attempt.provider, attempt.model)))],
+        ["cost", _cost(attempt.spent)],
         ["branch", attempt.branch],
         ["started", started],
         ["took", took],

@@ -9,7 +9,7 @@ from typing import Any
 
 from mo_git.ledger.records import FACT_COLUMNS, facts_of, goal_from_data
 from mo_git.lifecycle import GoalStatus, replay
-from mo_git.model import Fact, GoalSpec
+from mo_git.model import Fact, GoalSpec, Kind
 
 
 class Reader:
@@ -44,6 +44,14 @@ class Reader:
     def facts(self, goal: str, after: int = 0) -> list[Fact]:
         rows = self._db.execute(
             f"SELECT {FACT_COLUMNS} FROM facts WHERE goal = ? AND seq > ? ORDER BY seq", (goal, after)
+        )
+        return facts_of(rows)
+
+    def usage(self, goal: str = "") -> list[Fact]:
+        """What agents used, of one goal or of all, oldest first."""
+        rows = self._db.execute(
+            f"SELECT {FACT_COLUMNS} FROM facts WHERE kind = ? AND (? = '' OR goal = ?) ORDER BY seq",
+            (Kind.USAGE.value, goal, goal),
         )
         return facts_of(rows)
 

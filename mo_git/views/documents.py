@@ -25,6 +25,7 @@ _ACTIVE = frozenset(
         TaskState.TAKEN,
     }
 )
+_STREAMS = {True: "stream.log", False: "stream.jsonl"}  # of a command, of an agent
 _IN_WORKTREE = _ACTIVE - {TaskState.GATING, TaskState.WAITING}
 
 
@@ -157,7 +158,7 @@ def _attempt(goal: GoalStatus, task: TaskStatus, attempt: Attempt) -> dict[str, 
         "exit_code": attempt.exit_code,
         "kept": attempt.kept or None,
         **_spent(attempt.spent),
-        "log": f".mo/runs/{goal.id}/{task.spec.id}/{attempt.n}/stream.log",
+        "log": f".mo/runs/{goal.id}/{task.spec.id}/{attempt.n}/{_STREAMS[task.spec.run is not None]}",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mo_git.lifecycle import GoalStatus, TaskStatus
@@ -14,6 +15,7 @@ _STUCK = {
     TaskState.CONFLICT: "conflict",
     TaskState.AWAITING_PERSON: "waits for you",
 }
+_OF_PROVIDER = re.compile(r"^the goal's budget of \S+ for (\w+) ")
 _STOPPED = (GoalState.HALTED, GoalState.OVER_BUDGET)
 
 
@@ -25,7 +27,7 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
     found = [_of_task(goal, task) for task in stuck]
     if goal.state in _STOPPED:
         why = f"{goal.state}: {one_line(goal.reason)}" if goal.reason else str(goal.state)
-        found.append({"task": None, "why": why, "do": f"mo resume {goal.id}"})
+        found.append({"task": None, "why": why, "do": _go_on(goal)})
     elif goal.state is GoalState.FAILED and not found:
         why = one_line(goal.reason) or "failed"
         found.append({"task": None, "why": why, "do": f"mo show {goal.id}"})
@@ -35,6 +37,18 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
             why += f": {refusal}"
         found.append({"task": None, "why": why, "do": f"mo land {goal.id}"})
     return found
+
+
+def _go_on(goal: GoalStatus) -> str:
+    """For a spent budget also how to raise the limit that the reason names."""
+    again = f"mo resume {goal.id}"
+    if goal.state is not GoalState.OVER_BUDGET:
+        return again
+    if goal.reason.startswith("today's"):
+        return f"mo config set budget.daily_usd USD; {again}"
+    if found := _OF_PROVIDER.search(goal.reason):
+        return f"mo config set {found[1]}.max_budget_usd USD; {again}"
+    return f"{again} --budget USD"
 
 
 def _of_task(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
