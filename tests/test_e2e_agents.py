@@ -155,3 +155,27 @@ def test_commands_and_agents_in_one_plan(agents: Mo) -> None:
     ]
     goal = run(agents, plan(tasks))
     assert {"made.py", "used.py"} <= set(agents.repo.tree(goal["integration"]))
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_the_login_is_proved_by_a_run(agents: Mo, api: StubApi, kind: str) -> None:
+    proof = agents.json("agents", "test", kind)
+    assert (proof["works"], proof["class"]) == (True, None)
+    assert proof["usage"]["input_tokens"] > 0
+    assert "ready" in "\n".join(api.prompts("/messages" if kind == "claude" else "/responses"))
+    listed = {agent["name"]: agent for agent in agents.json("agents", "list")["agents"]}
+    assert listed[kind]["usable"]
+    assert listed[kind]["version"]
+    assert agents.repo.git("status", "--porcelain") == ""
+
+
+def test_what_agents_said_is_shown_in_words(agents: Mo) -> None:
+    steps = ({"write": ["a.py", "A = 1\n"]}, {"say": "made a"})
+    for kind in ("claude", "codex"):
+        goal = run(agents, plan([{"id": "a", "prompt": do(*steps), "provider": kind, "no_change": "ok"}]))
+        lines = agents("logs", f"{goal['id']}/a").out.splitlines()
+        assert "made a" in lines
+        assert any(line.startswith("> ") for line in lines)
+        assert "[[do:" in agents("show", f"{goal['id']}/a", "--prompt").out
+    rows = agents.json("cost", "--by", "provider")["rows"]
+    assert {row["key"] for row in rows} == {"claude", "codex"}
