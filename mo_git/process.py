@@ -151,23 +151,6 @@ def is_alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a live process and its descendants so far."""
-    import psutil
-
-    total = 0.0
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return total
-    for one in tree:
-        with contextlib.suppress(psutil.Error):
-            times = one.cpu_times()
-            total += times.user + times.system
-    return total
-
-
 def become_subreaper() -> None:
     """Adopt orphaned descendants (Linux, PR_SET_CHILD_SUBREAPER of prctl(2)), so that none escapes."""
     if _LINUX:

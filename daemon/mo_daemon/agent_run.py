@@ -14,6 +14,7 @@ from time import monotonic
 from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
 from mo_daemon.agents.stream import LineSplitter
 from mo_daemon.containment import Cell
+from mo_daemon.resources import cpu_seconds
 from mo_daemon.sandbox import Purpose, inner_group
 from mo_daemon.services import Services, tail
 from mo_git import process
@@ -167,9 +168,9 @@ async def _attend(
 
 async def _is_working(child: process.Child) -> bool:
     """Whether the program or what it started uses the processor, although it says nothing."""
-    before = process.cpu_seconds(child.pid)
+    before = cpu_seconds(child.pid)
     await asyncio.sleep(CPU_LOOK_SECONDS)
-    return process.cpu_seconds(child.pid) - before > BUSY_SHARE * CPU_LOOK_SECONDS
+    return cpu_seconds(child.pid) - before > BUSY_SHARE * CPU_LOOK_SECONDS
 
 
 def _why_stop(ear: _Ear, deadlines: Deadlines) -> Stopped | None:
