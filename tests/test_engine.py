@@ -502,6 +502,24 @@ def test_work_is_kept_when_its_ending_could_not_be_recorded(world: World, tmp_pa
     assert "half" in works
 
 
+@pytest.mark.parametrize("length", [0, 5, 8, 30, -1, None])
+def test_a_worktree_whose_making_was_cut_short(world: World, length: int | None) -> None:
+    """The daemon was killed while it wrote the worktree's `.git`, or right after that."""
+    goal = world.queue(write("a"))
+
+    async def script(engine: Engine) -> dict[str, GoalStatus]:
+        started = engine.services.state / "tasks" / "1"
+        started.mkdir(parents=True)
+        name = f"mo-{engine.services.state.name}-1"
+        pointer = f"gitdir: {world.repo.path}/.git/worktrees/{name}\n"
+        (started / ".git").write_text(pointer[:length])
+        return await until_idle(engine)
+
+    ended = world.run(script)[goal]
+    assert (states(ended), ended.reason) == ({"a": "landed"}, "")
+    assert ended.tasks["a"].worktree.endswith("/tasks/1")
+
+
 def test_a_persons_try_in_a_kept_worktree_survives_a_retry(world: World) -> None:
     goal = world.queue(sh("a", "echo agent > a.txt; exit 3", max_attempts=1))
     failed = world.to_the_end()[goal].tasks["a"]
