@@ -108,6 +108,21 @@ class Budget(Section):
     daily_usd: float = key(100.0, "US dollars that all goals here may spend in a day (UTC)", ge=0)
 
 
+class SandboxSection(Section):
+    """What is around agents, and around the checks of what they wrote."""
+
+    mode: Literal["auto", "required", "off"] = key(
+        "auto", "auto: where bubblewrap works; required: else refuse; off: never", guarded=True
+    )
+    profile: Literal["standard", "strict"] = key(
+        "standard", "standard: reads all but secrets; strict: system directories only", guarded=True
+    )
+    network: Literal["open", "off"] = key("open", "whether agents reach the network", guarded=True)
+    hide: Texts = key((), "further paths that agents cannot see")
+    read: Texts = key((), "further paths that agents can read", guarded=True)
+    tmp_mb: int = key(512, "MiB of memory for each temporary directory of an agent", ge=1)
+
+
 class CommandTasks(Section):
     """Tasks that run a command instead of an agent."""
 
@@ -214,6 +229,7 @@ class Config(Section):
     command: CommandTasks = Field(default_factory=CommandTasks)
     agents: Agents = Field(default_factory=Agents)
     budget: Budget = Field(default_factory=Budget)
+    sandbox: SandboxSection = Field(default_factory=SandboxSection)
     routing: Routing = Field(default_factory=Routing)
     git: Git = Field(default_factory=Git)
     workspace: Workspace = Field(default_factory=Workspace)

@@ -55,7 +55,7 @@ def _may_work_in(git: psutil.Process, places: Sequence[Path]) -> bool:
         return False
     except psutil.Error:  # somebody else's
         return True
-    if _LOOKING.intersection(words[1:2]):
+    if next((word for word in words[1:] if not word.startswith("-")), "") in _LOOKING:
         return False
     named = "\0".join([*words, *environ.values()])
     return any(cwd.is_relative_to(place) or str(place) in named for place in places)
@@ -63,8 +63,8 @@ def _may_work_in(git: psutil.Process, places: Sequence[Path]) -> bool:
 
 def _has_open(pid: int, status: os.stat_result) -> bool:
     """Asked of /proc; elsewhere nothing is known."""
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
             with contextlib.suppress(OSError):
                 if os.path.samestat(entry.stat(), status):
                     return True

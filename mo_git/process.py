@@ -151,23 +151,6 @@ def is_alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a live process and its descendants so far."""
-    import psutil
-
-    total = 0.0
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return total
-    for one in tree:
-        with contextlib.suppress(psutil.Error):
-            times = one.cpu_times()
-            total += times.user + times.system
-    return total
-
-
 def become_subreaper() -> None:
     """Adopt orphaned descendants (Linux, PR_SET_CHILD_SUBREAPER of prctl(2)), so that none escapes."""
     if _LINUX:
@@ -303,8 +286,14 @@ class Child:
     """A started program in a session of its own."""
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], token: str, directory: Path, sinks: Sequence[Sink]
+        self,
+        popen: subprocess.Popen[bytes],
+        token: str,
+        directory: Path,
+        sinks: Sequence[Sink],
+        inner: Callable[[int], int | None] | None,
     ) -> None:
+        self._inner = inner
         self._popen = popen
         self._directory = Path(os.path.realpath(directory))
         self._sinks = sinks
@@ -364,15 +353,17 @@ class Child:
         """SIGTERM to the session's group, then after `grace` seconds kill -9 of everything left."""
         import asyncio
 
-        self._signal_group(signal.SIGTERM)
+        group = self._inner(self.pid) if self._inner else self.pid
+        if group is not None:
+            self._signal_group(signal.SIGTERM, group)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._exited(), grace)
         self._kill_rest()
         await self._exited()
 
-    def _signal_group(self, number: signal.Signals) -> bool:
+    def _signal_group(self, number: signal.Signals, group: int = 0) -> bool:
         try:
-            os.killpg(self.pid, number)
+            os.killpg(group or self.pid, number)
         except (ProcessLookupError, PermissionError):
             return False
         return True
@@ -400,11 +391,13 @@ def start(
     stdout: Sink,
     stderr: Sink | None = None,
     stdin: Path | None = None,
+    inner: Callable[[int], int | None] | None = None,
 ) -> Child:
     """Start a program from the event loop's thread (PDEATHSIG follows the thread, prctl(2)).
 
     `env` is the whole environment; MO_ATTEMPT=token is added.  stdin is the file, else closed.  Without
-    `stderr` both streams share `stdout`.  Raises OSError where the program cannot be started.
+    `stderr` both streams share `stdout`.  `inner` finds the process group of the real program where the
+    started one only wraps it: that one gets the SIGTERM.  Raises OSError where it cannot be started.
     """
     import asyncio
 
@@ -425,7 +418,7 @@ def start(
     finally:
         for fd in {given, out, err}:
             os.close(fd)
-    return Child(popen, token, cwd, [stdout] + ([stderr] if stderr else []))
+    return Child(popen, token, cwd, [stdout] + ([stderr] if stderr else []), inner)
 
 
 def start_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:

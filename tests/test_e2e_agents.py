@@ -45,7 +45,14 @@ def api() -> Iterator[StubApi]:
 
 
 @pytest.fixture
-def agents(repo: RepoBuilder, api: StubApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo]:
+def mode() -> str:
+    """How agents are contained: by mo's sandbox."""
+    need.require("bwrap")
+    return "restricted"
+
+
+@pytest.fixture
+def agents(repo: RepoBuilder, api: StubApi, mode: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo]:
     """`mo` whose claude and codex talk to the stub."""
     programs = {kind: program(kind) for kind in ("claude", "codex")}
     for key, value in {**api.claude_environ(), "STUB_API_KEY": "test-key", "CODEX_API_KEY": "k"}.items():
@@ -54,13 +61,13 @@ def agents(repo: RepoBuilder, api: StubApi, monkeypatch: pytest.MonkeyPatch) -> 
     repo.commit(CALC)
     driver.configure(
         gate={"command": f"{sys.executable} -m pytest -q -p no:cacheprovider"},
-        claude={"command": programs["claude"], "execution_security_mode": "trusted_local"},
+        claude={"command": programs["claude"], "execution_security_mode": mode},
         codex={
             "command": programs["codex"],
             "default_model": "gpt-5.5",
             "config": list(api.codex_settings()),
             "env_pass": ["STUB_API_KEY"],
-            "execution_security_mode": "trusted_local",
+            "execution_security_mode": mode,
         },
         retry={"base_seconds": 0.1},
     )

@@ -73,7 +73,7 @@ class World:
             services = make_services(self.home, os.environ, settings, ledger, threads)
 
             def reload() -> None:
-                services.settings = load_settings(self.home, os.environ)
+                services.settings = load_settings(self.home, os.environ).config
 
             engine = Engine(services, {"pid": os.getpid(), "version": "0", "started_at": 0.0}, reload)
             try:
@@ -500,6 +500,24 @@ def test_work_is_kept_when_its_ending_could_not_be_recorded(world: World, tmp_pa
     kept = world.repo.git("for-each-ref", "--format=%(refname)", "refs/mo/keep").split()
     works = [world.repo.tree(name).get("a.txt") for name in [*kept, f"mo/{goal}/a"]]
     assert "half" in works
+
+
+@pytest.mark.parametrize("length", [0, 5, 8, 30, -1, None])
+def test_a_worktree_whose_making_was_cut_short(world: World, length: int | None) -> None:
+    """The daemon was killed while it wrote the worktree's `.git`, or right after that."""
+    goal = world.queue(write("a"))
+
+    async def script(engine: Engine) -> dict[str, GoalStatus]:
+        started = engine.services.state / "tasks" / "1"
+        started.mkdir(parents=True)
+        name = f"mo-{engine.services.state.name}-1"
+        pointer = f"gitdir: {world.repo.path}/.git/worktrees/{name}\n"
+        (started / ".git").write_text(pointer[:length])
+        return await until_idle(engine)
+
+    ended = world.run(script)[goal]
+    assert (states(ended), ended.reason) == ({"a": "landed"}, "")
+    assert ended.tasks["a"].worktree.endswith("/tasks/1")
 
 
 def test_a_persons_try_in_a_kept_worktree_survives_a_retry(world: World) -> None:

@@ -23,7 +23,11 @@ from mo_daemon.verdicts import verdict
 from mo_git import process
 from mo_git.git.repo import Repo
 from mo_git.model import Command
+from tests import need
 from tests.support import RepoBuilder
+
+TOKEN = f"a-gate-{os.getpid()}"  # workers of one machine must not end each other's gates
+PROOF_TOKEN = f"a-proof-{os.getpid()}"
 
 PY = shlex.quote(sys.executable)
 UNITTEST = f"{PY} -m unittest discover -s tests"
@@ -220,7 +224,7 @@ class Bench:
                 commit,
                 gate,
                 env=self.env if env is None else env,
-                token="a-gate",
+                token=TOKEN,
                 log=self.logs / "gate.log",
                 baseline=baseline,
                 provision=provision,
@@ -235,7 +239,7 @@ class Bench:
                 self.repo.head(),
                 gate,
                 env=self.env if env is None else env,
-                token="a-proof",
+                token=PROOF_TOKEN,
                 log_dir=self.logs,
                 main_top=self.repo.path,
             )
@@ -338,7 +342,7 @@ def test_a_gate_that_does_not_end_is_unknown_and_dies(bench: Bench) -> None:
     run = bench.run(commit, GateCommand(f"{PY} wait.py & {PY} wait.py", 1.0))
     assert (run.result, run.reason) == ("unknown", "the gate did not end in time (gate.timeout)")
     assert run.seconds < 20
-    assert process.survivors(["a-gate"]) == []
+    assert process.survivors([TOKEN]) == []
 
 
 @pytest.mark.parametrize(
@@ -399,7 +403,7 @@ def test_processes_left_behind_are_ended(bench: Bench) -> None:
     )
     run = bench.run(bench.repo.commit({"tests/test_a.py": test}), ("sh", "-c", f"sleep 600 & {UNITTEST}"))
     assert run.result == "green"
-    assert process.survivors(["a-gate"]) == []
+    assert process.survivors([TOKEN]) == []
 
 
 def test_changed_tracked_files_are_told_and_cleaned(bench: Bench) -> None:
@@ -444,7 +448,7 @@ def test_environment_of_a_gate(bench: Bench) -> None:
     top = bench.slot.path
     assert seen["PATH"] == f"{top}/.venv/bin:{top}/node_modules/.bin:{bench.env['PATH']}"
     assert seen["VIRTUAL_ENV"] == f"{top}/.venv"
-    assert (seen["MO_WORKTREE"], seen["MO_ATTEMPT"]) == (str(top), "a-gate")
+    assert (seen["MO_WORKTREE"], seen["MO_ATTEMPT"]) == (str(top), TOKEN)
     prefix = Path(seen["PYTHONPYCACHEPREFIX"])
     assert not prefix.is_relative_to(top)
     assert not prefix.exists()
@@ -523,13 +527,15 @@ def test_targets_by_mode() -> None:
 
 @pytest.mark.parametrize(
     "argv",
-    [[sys.executable], ["sh"], ["bash"], ["node"], ["perl"], ["ruby"], ["php"], ["lua"]],
+    [
+        *([sys.executable], ["sh"], ["bash"], ["node"], ["perl"]),
+        *(pytest.param([name], marks=pytest.mark.slow) for name in ("ruby", "php", "lua")),
+    ],
     ids=lambda argv: Path(argv[0]).name,
 )
 @pytest.mark.parametrize("suffix", ["", "x"])
 def test_nothing_can_run_an_unreadable_file(tmp_path: Path, argv: list[str], suffix: str) -> None:
-    if not shutil.which(argv[0]):
-        pytest.skip(f"{argv[0]} is not installed")
+    need.require(argv[0])
     (tmp_path / "file.js").write_bytes(UNREADABLE + suffix.encode())
     assert process.run([*argv, "file.js"], cwd=tmp_path).code != 0
 

@@ -74,7 +74,7 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.LANDING: {"seq": 1, "commit": commit("d"), "tree": commit("7"), "tasks": ["a"], "purpose": "task"},
     Kind.SETUP_FAILED: {"reason": "pip failed"},
     Kind.BUDGET_SPENT: {"reason": "the goal's budget is spent"},
-    Kind.USAGE: {"provider": "codex", "cost_usd": 0.5, "input_tokens": 10, "output_tokens": 1},
+    Kind.USAGE: {"provider": "codex", "cost_usd": 0.5, "input_tokens": 10, "output_tokens": 2},
     Kind.GOAL_CHECKED: {"passed": True, "commit": BASE, "exit_code": 0, "reason": ""},
     Kind.CANCEL_REQUESTED: {"reason": ""},
     Kind.GOAL_ENDED: {"state": "failed", "reason": "1 of 2 tasks did not land: b"},

@@ -13,13 +13,14 @@ import pytest
 from mo_git import process
 from mo_git.errors import MoError
 
+TOKEN = f"t1-{os.getpid()}"
 ENV = {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
 
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     yield
-    assert process.survivors(["t1"]) == []
+    assert process.survivors([TOKEN]) == []
     process.reap(process.own_children())
 
 
@@ -29,7 +30,7 @@ def ended(
     async def go() -> process.Ending:
         process.become_subreaper()
         sink = process.Sink(cwd / "log", limit)
-        child = process.start(["sh", "-c", script], cwd=cwd, env=ENV, token="t1", stdout=sink)
+        child = process.start(["sh", "-c", script], cwd=cwd, env=ENV, token=TOKEN, stdout=sink)
         return await child.wait(timeout, grace=grace)
 
     return asyncio.run(go())
@@ -44,7 +45,7 @@ def test_a_failing_child_is_a_result(tmp_path: Path) -> None:
 def test_what_the_leader_leaves_behind_is_killed(tmp_path: Path) -> None:
     ending = ended("sleep 60 & setsid sleep 60 & (setsid sh -c 'sleep 60' &) ; exit 0", tmp_path)
     assert ending.code == 0
-    assert process.survivors(["t1"]) == []
+    assert process.survivors([TOKEN]) == []
 
 
 def test_a_deadline_ends_a_tree_that_ignores_sigterm(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_reap_never_takes_the_status_of_a_waited_child(tmp_path: Path) -> None:
         codes = []
         for number in range(20):
             sink = process.Sink(tmp_path / f"log{number}")
-            child = process.start(["sh", "-c", "exit 7"], cwd=tmp_path, env=ENV, token="t1", stdout=sink)
+            child = process.start(["sh", "-c", "exit 7"], cwd=tmp_path, env=ENV, token=TOKEN, stdout=sink)
             process.reap(process.own_children())
             codes.append((await child.wait(5)).code)
         return codes
@@ -152,7 +153,7 @@ def test_orphans_of_this_process_and_nobody_else(tmp_path: Path) -> None:
     async def go() -> tuple[int, int]:
         process.become_subreaper()
         sink = process.Sink(tmp_path / "log")
-        child = process.start(["sleep", "63"], cwd=tmp_path, env=ENV, token="t1", stdout=sink)
+        child = process.start(["sleep", "63"], cwd=tmp_path, env=ENV, token=TOKEN, stdout=sink)
         process.run(["sh", "-c", "env -i setsid sleep 64 >/dev/null 2>&1 &"], cwd="/")
         killed = process.end_orphans()
         alive = process.identify(child.pid) is not None

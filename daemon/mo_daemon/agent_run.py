@@ -13,6 +13,9 @@ from time import monotonic
 
 from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
 from mo_daemon.agents.stream import LineSplitter
+from mo_daemon.containment import Cell
+from mo_daemon.resources import cpu_seconds
+from mo_daemon.sandbox import Purpose, inner_group
 from mo_daemon.services import Services, tail
 from mo_git import process
 from mo_git.model import FailureClass
@@ -87,6 +90,7 @@ async def run_agent(
     purpose: str,
     listen: Listener = lambda _event: None,
     must_stop: Stopper = lambda _usage: "",
+    cell: Cell | None = None,
 ) -> Finished:
     """Run an agent to its end.  OSError where the program cannot be started.
 
@@ -97,6 +101,10 @@ async def run_agent(
     if not job.argv:
         prompt.write_text(job.prompt, encoding="utf-8", errors="surrogateescape")
     launch = agent.launch(job)
+    argv: tuple[str, ...] = launch.argv
+    whole: Mapping[str, str] = {**env, **launch.env}
+    if cell is not None:
+        argv, whole = await services.git(cell.enclose, argv, whole, Purpose.AGENT)
     ear = _Ear(agent, job, listen, must_stop)
     limit = int(services.settings.limits.log_mb * 1024 * 1024)
     out = process.Sink(job.run_dir / ("stream.log" if job.argv else "stream.jsonl"), limit, ear.on_bytes)
@@ -105,13 +113,14 @@ async def run_agent(
     with services.program(purpose) as token:
         try:
             child = process.start(
-                launch.argv,
+                argv,
                 cwd=job.worktree,
-                env={**env, **launch.env},
+                env=whole,
                 token=token,
                 stdout=out,
                 stderr=err,
                 stdin=prompt if launch.prompt_on_stdin else None,
+                inner=inner_group if cell is not None else None,
             )
         except OSError:
             for sink in filter(None, (out, err)):
@@ -159,9 +168,9 @@ async def _attend(
 
 async def _is_working(child: process.Child) -> bool:
     """Whether the program or what it started uses the processor, although it says nothing."""
-    before = process.cpu_seconds(child.pid)
+    before = cpu_seconds(child.pid)
     await asyncio.sleep(CPU_LOOK_SECONDS)
-    return process.cpu_seconds(child.pid) - before > BUSY_SHARE * CPU_LOOK_SECONDS
+    return cpu_seconds(child.pid) - before > BUSY_SHARE * CPU_LOOK_SECONDS
 
 
 def _why_stop(ear: _Ear, deadlines: Deadlines) -> Stopped | None:

@@ -22,6 +22,7 @@ from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.runners import argv_of
+from mo_daemon.sandbox import Purpose
 from mo_daemon.services import Services, last_line, out_of_space, tail
 from mo_daemon.worktrees import Slot
 from mo_git import resources
@@ -178,10 +179,13 @@ async def _applicable(attempt: Attempt) -> None:
 
 async def _run(attempt: Attempt, argv: tuple[str, ...], log: str, timeout: float) -> Any:
     """Run one of the attempt's programs in its worktree, with its local tools first on PATH."""
-    env = environment.with_local_tools(attempt.env, attempt.slot.path)
+    env: Mapping[str, str] = environment.with_local_tools(attempt.env, attempt.slot.path)
+    if attempt.cell is not None:
+        argv, env = await attempt.services.git(attempt.cell.enclose, argv, env, Purpose.CHECK)
     try:
         return await attempt.services.run(
             argv,
+            contained=attempt.cell is not None,
             cwd=attempt.slot.path,
             env=env,
             log=attempt.run_dir / log,

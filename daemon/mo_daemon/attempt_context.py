@@ -9,6 +9,7 @@ from typing import Any
 
 from mo_daemon import names
 from mo_daemon.agents.protocol import Agent
+from mo_daemon.containment import Cell
 from mo_daemon.services import Services
 from mo_daemon.worktrees import Slot
 from mo_git.lifecycle import GoalStatus, TaskStatus
@@ -29,6 +30,8 @@ class Attempt:
     slot: Slot
     env: Mapping[str, str]
     run_dir: Path
+    cell: Cell | None = None
+    state_dir: Path | None = None
 
     @property
     def branch(self) -> str:

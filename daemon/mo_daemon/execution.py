@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from mo_daemon import environment, harvest, templates
+from mo_daemon import environment, harvest, names, templates
 from mo_daemon.agent_run import Deadlines, run_agent
 from mo_daemon.agents.protocol import Job, Outcome, Usage
 from mo_daemon.attempt_context import Attempt
@@ -53,6 +53,7 @@ def avoided(task: TaskStatus) -> frozenset[str]:
 async def run(attempt: Attempt) -> Outcome:
     """Run the agent; its usage is recorded whatever came of it."""
     services, task = attempt.services, attempt.task.spec
+    await _enter_cell(attempt)
     try:
         finished = await run_agent(
             services,
@@ -63,6 +64,7 @@ async def run(attempt: Attempt) -> Outcome:
             purpose=attempt.name,
             listen=lambda event: services.say(attempt.name, event),
             must_stop=lambda usage: _over_budget(attempt, usage),
+            cell=attempt.cell,
         )
     except OSError as error:
         if out_of_space(error):
@@ -88,6 +90,33 @@ async def run(attempt: Attempt) -> Outcome:
     return outcome
 
 
+async def _enter_cell(attempt: Attempt) -> None:
+    """The sandbox of a restricted agent, where the platform has one; the guard tier elsewhere."""
+    services, goal = attempt.services, attempt.goal
+    if attempt.agent.name == COMMAND:
+        return
+    attempt.state_dir = _state_dir(attempt)
+    settings = services.settings
+    modes = {
+        "claude": settings.claude.execution_security_mode,
+        "codex": settings.codex.execution_security_mode,
+    }
+    if modes[attempt.agent.name] != "restricted" or not services.containment.tier.contained:
+        return
+    seen = {names.base_ref(goal.id): goal.base, names.head(attempt.branch): attempt.base}
+    for name in attempt.task.spec.depends_on:
+        if commit := goal.tasks[name].commit:
+            seen[names.head(names.task_branch(settings.git.branch_prefix, goal.id, name))] = commit
+    attempt.cell = await services.git(
+        services.containment.cell,
+        services.repo,
+        f"{goal.id}/{attempt.task.spec.id}",
+        attempt.slot.path,
+        seen,
+        attempt.state_dir,
+    )
+
+
 async def _job(attempt: Attempt) -> Job:
     services, task = attempt.services, attempt.task
     if task.spec.run is not None:
@@ -105,7 +134,8 @@ async def _job(attempt: Attempt) -> Job:
         environ=services.environ,
         model=attempt.model,
         budget_usd=None if math.isinf(left) else left,
-        state_dir=_state_dir(attempt),
+        state_dir=attempt.state_dir,
+        contained=attempt.cell is not None,
     )
 
 
@@ -113,10 +143,21 @@ def _state_dir(attempt: Attempt) -> Path | None:
     """A private place for the CLI's sessions and settings; None: the user's own, where the login is."""
     services, name = attempt.services, attempt.agent.name
     if not any(services.environ.get(key) for key in KEYS.get(name, ())):
-        return None
+        return _own_state(attempt)
     path = services.state / "agents" / attempt.goal.id / attempt.task.spec.id / name
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+def _own_state(attempt: Attempt) -> Path | None:
+    """The user's own directory of the CLI, named only where a sandbox would hide it."""
+    services = attempt.services
+    place = {"claude": ".claude", "codex": ".codex"}.get(attempt.agent.name)
+    home = services.environ.get("HOME")
+    if not (place and home and services.containment.tier.contained):
+        return None
+    own = Path(home) / place
+    return own if own.is_dir() else None
 
 
 def _deadlines(attempt: Attempt) -> Deadlines:

@@ -26,7 +26,7 @@ from typing import IO
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from mo_daemon import leftovers, roster
+from mo_daemon import containment, leftovers, roster
 from mo_daemon.engine import Engine
 from mo_daemon.provision import Provisioner
 from mo_daemon.services import Services
@@ -144,7 +144,7 @@ async def _run(
         "boot": me.boot,
         "version": __version__,
         "web": None,
-        "isolation": "guard",
+        "isolation": services.containment.tier.name,
         "executor": "local",
         "started_at": time.time(),
         "settings": config_layers.fingerprint(environ),
@@ -156,6 +156,7 @@ async def _run(
         services.provisioner = make_provisioner(home, services.state, services.settings)
         services.agents = roster.make_agents(loaded)
         services.routes = roster.make_routes(loaded, environ)
+        services.containment = containment.contain(home, services.state, loaded.config, environ)
 
     engine = Engine(services, about, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -218,6 +219,7 @@ def make_services(
         provisioner=make_provisioner(home, state, settings),
         agents=roster.make_agents(loaded),
         routes=roster.make_routes(loaded, environ),
+        containment=containment.contain(home, state, settings, environ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -28,3 +29,18 @@ def reason_to_hold(places: list[Path], *, min_free_gb: float, max_load_per_cpu: 
 def reap_orphans() -> None:
     """Collect ended processes that were adopted from ended programs."""
     reap(own_children())
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a live process and its descendants so far."""
+    total = 0.0
+    try:
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return total
+    for one in tree:
+        with contextlib.suppress(psutil.Error):
+            times = one.cpu_times()
+            total += times.user + times.system
+    return total

@@ -14,8 +14,10 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from mo_daemon.agents.protocol import Agent, Event, EventKind
 from mo_daemon.budget import Caps, Spent
+from mo_daemon.containment import Containment
 from mo_daemon.provision import Provisioner
 from mo_daemon.routing import Routes
+from mo_daemon.sandbox import inner_group
 from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
 from mo_git import process
@@ -59,6 +61,7 @@ class Services:
     provisioner: Provisioner
     agents: Mapping[str, Agent]
     routes: Routes
+    containment: Containment
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
     live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
@@ -128,12 +131,14 @@ class Services:
         log: Path,
         timeout: float,
         purpose: str,
+        contained: bool = False,
     ) -> process.Ending:
         """Run a program to its end, known to the ledger from before it starts until nothing of it lives."""
+        inner = inner_group if contained else None
         with self.program(purpose) as token:
             sink = process.Sink(log, int(self.settings.limits.log_mb * 1024 * 1024))
             try:
-                child = process.start(argv, cwd=cwd, env=env, token=token, stdout=sink)
+                child = process.start(argv, cwd=cwd, env=env, token=token, stdout=sink, inner=inner)
             except OSError:
                 await sink.drained(0.1)
                 raise

@@ -124,12 +124,14 @@ class Pool:
 
 
 def _admin_of(path: Path) -> Path | None:
-    """The administration of a worktree that git still knows."""
+    """The administration of a worktree that git still knows; None also where its making was cut short."""
     try:
-        admin = Path(read_text(path / ".git").removeprefix("gitdir: ").removesuffix("\n"))
+        text = read_text(path / ".git")
     except OSError:
         return None
-    return admin if admin.is_dir() else None
+    admin = Path(text.removeprefix("gitdir: ").removesuffix("\n"))
+    whole = text.startswith("gitdir: ") and text.endswith("\n") and admin.is_absolute()
+    return admin if whole and admin.is_dir() else None
 
 
 def _branch_of(path: Path) -> str:

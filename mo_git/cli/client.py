@@ -124,6 +124,10 @@ def _start(home: Home) -> DaemonInfo:
                 f"the daemon did not get ready within {START_SECONDS:g} s", f"see {log}", Exit.DAEMON
             )
         time.sleep(_POLL_SECONDS)
+    # Another command's daemon was faster.  Ours ends by itself; left alone, it might outlive that one.
+    while info.identity.pid != pid and identify(pid) is not None and time.monotonic() < limit:
+        reap([pid])
+        time.sleep(_POLL_SECONDS)
     return info
 
 
