@@ -794,7 +794,7 @@ def test_the_demo_is_judged_by_what_landed() -> None:
     example = resources.path("example")
     plan = parse_plan((example / "plans" / "demo.toml").read_text(), "demo.toml")
     status = new_goal(GoalSpec("g-1234", "g", plan, 1.0, "b"))
-    assert not demo.judge(status).as_expected
+    assert not demo.judge(status, demo.expected_of(status, "")).as_expected
     assert demo.evidence_lines({}) == []
     long = {"failed_ids": ["t::a"], "log_tail": "1\n2\n3\n\n4\x1b[2J\n5\n6\n7\n", "log": "/l"}
     assert demo.evidence_lines(long) == [
@@ -802,9 +802,9 @@ def test_the_demo_is_judged_by_what_landed() -> None:
     ]
     for task in status.tasks.values():
         task.state = TaskState.LANDED
-    assert not demo.judge(status).as_expected
+    assert not demo.judge(status, demo.expected_of(status, "")).as_expected
     status.tasks["strict-stock"].state = TaskState.EJECTED
-    result = demo.judge(status)
+    result = demo.judge(status, demo.expected_of(status, ""))
     assert result.as_expected
     assert (len(result.landed), result.ejected, result.redone) == (8, ("strict-stock",), ())
 

@@ -184,3 +184,14 @@ def test_a_spent_budget_is_raised(mo: Mo, tmp_path: Path) -> None:
     assert mo.goal().total().cost_usd >= 1.5
     again = mo("resume", goal.id, "--budget", "9", code=Exit.USAGE)
     assert "is not out of budget: it is done" in again.err
+
+
+def test_the_demo_with_an_agent(mo: Mo, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    script(programs / "claude", SAYS, then='printf "X = 1\\n" > shop/$MO_TASK.py')
+    path = f"{programs}:{mo.environ['PATH']}"
+    mo.environ = {**mo.environ, "PATH": path, "MO_CLAUDE__EXECUTION_SECURITY_MODE": "trusted_local"}
+    lines = mo("--json", "demo", "--agent", "claude", "--keep", str(tmp_path / "demo")).out.splitlines()
+    ended = json.loads(lines[-1])
+    assert (set(ended["landed"]), ended["as_expected"]) == ({"discount", "voucher", "offer"}, True)
