@@ -36,7 +36,11 @@ class Cell:
         self, argv: Sequence[str], env: Mapping[str, str], purpose: Purpose
     ) -> tuple[tuple[str, ...], Mapping[str, str]]:
         """The command line and environment that start the program inside.  Blocks: call it in a thread."""
-        read = [root for word in _programs(argv) if (root := _root_of(Path(word))) is not None]
+        places = self.sandbox.places
+        kept = (places.main_top, places.common_dir, *places.states, *places.homes)
+        roots = (_root_of(Path(word)) for word in _programs(argv))
+        # A root that holds something hidden would uncover it.
+        read = [root for root in roots if root and not any(one.is_relative_to(root) for one in kept)]
         writable = [self.state_dir] if self.state_dir and purpose is Purpose.AGENT else []
         room = Room(self.worktree, self.home, self.cache, self.view, (self.worktree,) if self.frozen else ())
         wrapped = self.sandbox.wrap(argv, purpose=purpose, room=room, env=env, writable=writable, read=read)

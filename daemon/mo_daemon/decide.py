@@ -269,9 +269,7 @@ def _skips(goal: GoalStatus) -> list[NewFact]:
 
     That may also be a finished candidate, where a person took back what it was built on.
     """
-    dead = {
-        task.spec.id: task.state for task in goal.tasks.values() if task.ended and not task.satisfied
-    }
+    dead = {task.spec.id: task.state for task in goal.tasks.values() if task.ended and not task.satisfied}
     if not dead:
         return []
     fail_fast = goal.spec.plan.error_policy == "fail_fast"
