@@ -43,9 +43,8 @@ def toml_text(value: str) -> str:
         return toml_string(value)
     body = toml_string(value)[1:-1]
     body = re.sub(r"\\(.)", lambda match: {"n": "\n", '"': '"'}.get(match[1], match[0]), body)
-    body = body.replace('"""', '""\\"')
-    if body.endswith('"'):
-        body = body[:-1] + '\\"'
+    head = body.rstrip('"')
+    body = head.replace('"""', '""\\"') + '\\"' * (len(body) - len(head))
     return f'"""\n{body}"""'
 
 

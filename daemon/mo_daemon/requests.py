@@ -28,7 +28,7 @@ class Desk(Protocol):
     def adopt(self, spec: GoalSpec) -> None: ...
     def record(self, facts: list[NewFact]) -> None: ...
     def stop_job(self, key: str) -> None: ...
-    def assign(self, spec: GoalSpec, task: TaskSpec) -> Choice | NoAgent: ...
+    def assign(self, spec: GoalSpec, task: TaskSpec | None) -> Choice | NoAgent: ...
     def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None: ...
     def check_settings(self) -> Config: ...
 
@@ -69,12 +69,13 @@ def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
             "split it, or raise planner.max_tasks",
             Exit.USAGE,
         )
-    for task in spec.plan.tasks:
+    for task in [None] if spec.wants_plan else spec.plan.tasks:  # None: the plan itself
         choice = desk.assign(spec, task)
         if isinstance(choice, NoAgent):
             reasons = "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
+            what = f"do task {task.id}" if task else "plan it"
             raise MoError(
-                f"no agent can do task {task.id}: {reasons}",
+                f"no agent can {what}: {reasons}",
                 "mo doctor shows what is there; plans of commands (docs/plans.md) and mo demo need no agent",
                 Exit.AGENT,
             )
@@ -108,6 +109,8 @@ def _resume(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     elif goal.state in (GoalState.HALTED, GoalState.OVER_BUDGET):
         desk.check_settings()
         desk.record([NewFact(goal.id, Kind.GOAL_REOPENED, {"why": "resumed"})])
+    elif goal.state is GoalState.AWAITING_APPROVAL:
+        desk.record([NewFact(goal.id, Kind.PLAN_APPROVED)])
     elif has_ended(goal):
         raise MoError(f"{goal.id} has ended: {goal.state}", f"mo retry {goal.id} starts what failed again")
     else:
@@ -158,7 +161,8 @@ def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     goal = desk.goal(payload["goal"])
     chosen = [_task(goal, payload["task"])] if payload.get("task") else list(goal.tasks.values())
     again = [task for task in chosen if _can_retry(task)]
-    never_began = has_ended(goal) and goal.started_at is None  # what it depended on had failed
+    # what it depended on had failed, or it was cancelled without a plan
+    never_began = has_ended(goal) and (goal.started_at is None or goal.needs_plan)
     if not again and goal.state is not GoalState.HALTED and not never_began:
         what = f"{goal.id}/{payload['task']} is {chosen[0].state}" if payload.get("task") else f"in {goal.id}"
         raise MoError(f"nothing to retry: {what}", f"mo status {goal.id}")
@@ -177,9 +181,9 @@ def _can_retry(task: TaskStatus) -> bool:
 
 def _unskip(goal: GoalStatus, task_ids: list[str]) -> list[NewFact]:
     """What was skipped because of these tasks is pending again: dependents; with fail_fast, all the rest."""
-    dependents = dag.dependents(goal.spec.plan.tasks)
+    dependents = dag.dependents(goal.plan.tasks)
     wanted = {name for task_id in task_ids for name in dependents[task_id]}
-    if goal.spec.plan.error_policy == "fail_fast":
+    if goal.plan.error_policy == "fail_fast":
         wanted = set(goal.tasks)
     return [
         NewFact(goal.id, Kind.RETRIED, {}, task.spec.id)
