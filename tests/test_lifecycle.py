@@ -74,6 +74,12 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.LANDING: {"seq": 1, "commit": commit("d"), "tree": commit("7"), "tasks": ["a"], "purpose": "task"},
     Kind.SETUP_FAILED: {"reason": "pip failed"},
     Kind.GOAL_CHECKED: {"passed": True, "commit": BASE, "exit_code": 0, "reason": ""},
+    Kind.BUDGET_SPENT: {"reason": "the goal's budget of $1.00 is spent ($1.20)"},
+    Kind.USAGE: {"provider": "claude", "cost_usd": 0.1, "input_tokens": 10, "output_tokens": 1},
+    Kind.PLAN_STARTED: {"n": 1, "provider": "claude", "model": "", "why": "default of decompose"},
+    Kind.PLAN_REFUSED: {"n": 1, "provider": "claude", "errors": ["cycle: a -> a"]},
+    Kind.PLAN_FAILED: {"n": 1, "provider": "claude", "class": "crash", "reason": "x", "not_before": 7.0},
+    Kind.PLANNED: {"n": 1, "plan": {"goal": "t", "task": [{"id": "a", "prompt": "x"}]}, "assumptions": []},
     Kind.CANCEL_REQUESTED: {"reason": ""},
     Kind.GOAL_ENDED: {"state": "failed", "reason": "1 of 2 tasks did not land: b"},
 }
