@@ -62,7 +62,6 @@ title = "Paint the floor"
 run = ["true"]
 writes = ["f*"]
 """
-PROMPT_PLAN = '[[task]]\nid = "a"\nprompt = "think"\n\n[[task]]\nid = "b"\nrun = ["true"]\n'
 BAD_PLAN = """\
 gaol = "typo"
 
@@ -188,10 +187,7 @@ def usual(tmp_path: Path) -> Path:
         (usual, "do @plan.toml -j 0", 2, "0 is not in the range", ""),
         (usual, "do @plan.toml --provider claude", 4, "cannot start claude yet", "mo demo"),
         (usual, "do @plan.toml --provider nope", 2, 'no provider "nope"', "auto, command"),
-        (usual, "do add-login", 4, "needs a coding agent", "mo do @plan.toml"),
-        (usual, "plan add-login", 4, "needs a coding agent", "mo do @plan.toml"),
-        (usual, "do @words.md", 4, "words.md has no tasks", "mo do @plan.toml"),
-        (usual, "do @prompt.toml", 4, "1 of 2 tasks need a coding agent", "mo demo"),
+        (usual, "plan add-login", 2, "has no plan yet", "mo do --approve"),
         (usual, "do @target.md", 6, "no commit is called 'refs/heads/nope'", "git log"),
         (usual, "cancel x", 6, "no goals yet", "mo do"),
         (usual, "land x", 6, "no goals yet", "mo do"),
@@ -206,8 +202,6 @@ def test_refused_with_the_remedy(
 ) -> None:
     directory = place(tmp_path)
     (directory / "plan.toml").write_text(PLAN)
-    (directory / "prompt.toml").write_text(PROMPT_PLAN)
-    (directory / "words.md").write_text("Add a login.\n")
     (directory / "target.md").write_text(f'+++\ntarget = "nope"\n{PLAN}+++\n')
     as_json = mo("--json", *args.split(), cwd=directory)
     error = json.loads(as_json.err.splitlines()[-1])["error"]

@@ -248,3 +248,27 @@ def test_a_goal_file_without_tasks_is_planned(agents: Mo) -> None:
     assert goal.plan.check == check
     assert goal.checked is not None
     assert agents.states() == {"one": "landed"}
+
+
+def test_another_planner_takes_over_in_auto_mode(agents: Mo) -> None:
+    fault = {"status": 401, "error": {"type": "authentication_error", "message": "no"}, "times": 2}
+    said = {"questions": [], "assumptions": [], "tasks": [planned("one")]}
+    script = do(fault, {"answer": said})
+    out = agents("do", script, "--phase-provider", "execute=codex", timeout=150).out
+    assert "planning failed: " in out
+    assert "planning (codex, instead of claude)" in out
+    assert agents.states() == {"one": "landed"}
+
+
+def test_a_busy_provider_is_asked_again(agents: Mo) -> None:
+    fault = {"status": 529, "error": {"type": "overloaded_error", "message": "busy"}, "times": 2}
+    said = {"questions": [], "assumptions": [], "tasks": [planned("one")]}
+    agents("do", do(fault, {"answer": said}), "--phase-provider", "execute=codex", timeout=150)
+    assert agents.states() == {"one": "landed"}
+
+
+def test_a_spent_budget_stops_before_anything_is_done(agents: Mo) -> None:
+    costly = {"answer": {"questions": []}, "usage": {"in": 5_000_000, "cached": 0, "out": 500_000}}
+    agents("do", do(costly), "--budget", "0.5", "--provider", "codex", code=9, timeout=150)
+    goal = agents.goal()
+    assert (goal.state, goal.plan.tasks) == ("over_budget", ())
