@@ -73,7 +73,7 @@ class World:
             services = make_services(self.home, os.environ, settings, ledger, threads)
 
             def reload() -> None:
-                services.settings = load_settings(self.home, os.environ)
+                services.settings = load_settings(self.home, os.environ).config
 
             engine = Engine(services, {"pid": os.getpid(), "version": "0", "started_at": 0.0}, reload)
             try:
