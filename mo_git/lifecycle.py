@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mo_git import dag
-from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, TaskSpec, TaskState
+from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, TaskSpec, TaskState
 from mo_git.plan import overlaps
+from mo_git.plan_state import ABOUT_PLANNING, Planning
 
 _OPEN = frozenset(
     {
@@ -142,6 +143,7 @@ class GoalStatus:
 
     spec: GoalSpec
     tasks: dict[str, TaskStatus]
+    planning: Planning = field(default_factory=Planning)
     created_at: float = 0.0
     started_at: float | None = None
     base: str = ""
@@ -175,9 +177,26 @@ class GoalStatus:
             return GoalState.PAUSED
         if self.started_at is None:
             return GoalState.QUEUED
+        if self.needs_plan:
+            return GoalState.PLANNING
+        if self.awaits_approval:
+            return GoalState.AWAITING_APPROVAL
         if all(task.ended for task in self.tasks.values()):
             return GoalState.LANDING
         return GoalState.RUNNING
+
+    @property
+    def plan(self) -> Plan:
+        """What is carried out: an agent's plan, else the one that was queued."""
+        return self.planning.plan or self.spec.plan
+
+    @property
+    def needs_plan(self) -> bool:
+        return self.spec.wants_plan and self.planning.plan is None
+
+    @property
+    def awaits_approval(self) -> bool:
+        return self.spec.approve and not self.planning.approved and not self.needs_plan
 
     @property
     def reason(self) -> str:
@@ -216,13 +235,17 @@ class GoalStatus:
 
 def new_goal(spec: GoalSpec) -> GoalStatus:
     """A goal without facts."""
-    goal = GoalStatus(spec=spec, tasks={task.id: TaskStatus(task) for task in spec.plan.tasks})
+    return GoalStatus(spec=spec, tasks=_tasks(spec, spec.plan))
+
+
+def _tasks(spec: GoalSpec, plan: Plan) -> dict[str, TaskStatus]:
+    tasks = {task.id: TaskStatus(task) for task in plan.tasks}
     if spec.serialize_overlaps:
-        order = dag.order(spec.plan.tasks)  # not the order of the file: tasks could wait for each other
-        for pair in overlaps(spec.plan):
+        order = dag.order(plan.tasks)  # not the order of the file: tasks could wait for each other
+        for pair in overlaps(plan):
             first, second = sorted(pair[:2], key=order.index)
-            goal.tasks[second].behind += (first,)
-    return goal
+            tasks[second].behind += (first,)
+    return tasks
 
 
 def replay(spec: GoalSpec, facts: Iterable[Fact]) -> GoalStatus:
@@ -239,6 +262,8 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
     if fact.kind == Kind.USAGE:  # money counts, however late its fact comes
         _apply_usage(goal, fact)
         return True
+    if fact.kind in ABOUT_PLANNING:
+        return _apply_to_plan(goal, fact)
     if not fact.task:
         _apply_to_goal(goal, fact)
         return True
@@ -260,6 +285,14 @@ def _apply_usage(goal: GoalStatus, fact: Fact) -> None:
     for attempt in task.attempts if task else ():
         if attempt.n == fact.attempt:
             attempt.spent.add(fact.data)
+
+
+def _apply_to_plan(goal: GoalStatus, fact: Fact) -> bool:
+    if not (goal.spec.wants_plan or fact.kind == Kind.PLAN_APPROVED) or not goal.planning.take(fact):
+        return False
+    if fact.kind == Kind.PLANNED:
+        goal.tasks = _tasks(goal.spec, goal.plan)
+    return True
 
 
 def _current(task: TaskStatus, fact: Fact) -> bool:
@@ -372,6 +405,7 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
             goal.ended, goal.ended_at, goal.cancelling = None, None, ""
             goal.blocked, goal.checked, goal.paused = None, None, False
             goal.budget_usd = data.get("budget_usd", goal.budget_usd)
+            goal.planning.reset()
         case Kind.OPERATION_REQUESTED:
             goal.operations[data["request"]] = Operation(
                 data["request"], data["operation"], data.get("arguments", {})
@@ -393,3 +427,8 @@ def outcome(goal: GoalStatus) -> tuple[GoalState, str]:
 
 def has_ended(goal: GoalStatus) -> bool:
     return goal.state in ENDED_GOAL
+
+
+def awaits_approval(goal: GoalStatus) -> bool:
+    """Nothing happens until a person agrees to the plan."""
+    return goal.state is GoalState.AWAITING_APPROVAL

@@ -164,6 +164,9 @@ class GoalSpec:
     documents: Mapping[str, str] = field(default_factory=dict)  # --doc: name -> text
     environment: Mapping[str, str] = field(default_factory=dict)  # PATH and VIRTUAL_ENV of the caller
     serialize_overlaps: bool = False  # tasks that may write the same paths run one after the other
+    text: str = ""  # the goal in words
+    wants_plan: bool = False  # an agent plans it first; until then `plan` has no tasks
+    approve: bool = False  # --approve: a person looks at the plan before it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,11 @@ class Kind(StrEnum):
 
     GOAL_CREATED = "goal_created"
     GOAL_STARTED = "goal_started"  # base
+    PLAN_STARTED = "plan_started"  # n, provider, model, why
+    PLAN_REFUSED = "plan_refused"  # n, provider, errors
+    PLAN_FAILED = "plan_failed"  # n, provider, class, reason, not_before
+    PLANNED = "planned"  # n, provider, plan, assumptions
+    PLAN_APPROVED = "plan_approved"
     GATE_PROVED = "gate_proved"  # commit, failing, weak, reason
     GATE_RUN = "gate_run"  # the document of a gate run
     LANDING_INTENT = "landing_intent"  # commit, tree, head, tasks, purpose

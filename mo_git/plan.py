@@ -68,12 +68,13 @@ def plan_from_data(
     *,
     max_tasks: int | None = None,
     providers: Collection[str] | None = None,
+    may_be_empty: bool = False,
 ) -> Plan:
     """A plan from plain data (parsed TOML or JSON, or `plan_to_data`); errors as in `parse_plan`."""
     problems = Problems(source)
     problems.refuse_unknown("", data, PLAN_KEYS)
     plan = read_plan(data, problems, max_tasks, providers)
-    if not data.get("task"):
+    if not data.get("task") and not may_be_empty:
         problems.add("", "task", "no tasks: write at least one [[task]]")
     problems.finish()
     return plan

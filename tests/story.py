@@ -36,11 +36,20 @@ class Story:
     target: str = "main"
     base: str = BASE
     created_at: float = START
+    wants_plan: bool = False
+    approve: bool = False
     facts: list[Fact] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.spec = GoalSpec(
-            self.id, self.title, Plan(self.title, self.tasks), self.created_at, self.base, self.target
+            self.id,
+            self.title,
+            Plan(self.title, self.tasks),
+            self.created_at,
+            self.base,
+            self.target,
+            wants_plan=self.wants_plan,
+            approve=self.approve,
         )
         self.goal: GoalStatus = new_goal(self.spec)
         self.tell(Kind.GOAL_CREATED)

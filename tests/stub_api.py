@@ -9,7 +9,7 @@ carries its own script, so that one server serves any number of agents at once:
 Steps are taken one after another, one for each request that the program makes; a fault is not counted as
 one.  Where a prompt holds several scripts the last one counts (a prompt may quote another one before its
 own); scripts inside a script's strings are left alone.  Among answers the last one counts that has the keys
-which the schema requires.
+which the schema requires; one with "when" (a regular expression) only where that is found in the prompt.
 
     {"say": "text"}                              a message; without calls it ends the run
     {"write": ["a.txt", "text"]}                 write a file          ) any of these together make one
@@ -120,8 +120,9 @@ class StubApi:
         found = scripts(turn.script)
         if turn.required is not None:
             answers = [value for kind, value in found if kind == "answer" and turn.required <= set(value)]
-            if answers:
-                return {"answer": answers[-1]}
+            fit = [answer for answer in answers if re.search(answer.get("when", ""), turn.script)]
+            if fit:
+                return {"answer": {key: value for key, value in fit[-1].items() if key != "when"}}
         steps: list[Json] = next((value for kind, value in reversed(found) if kind == "do"), [])
         rounds = turn.rounds
         for number, step in enumerate(steps):

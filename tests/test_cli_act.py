@@ -188,6 +188,7 @@ def usual(tmp_path: Path) -> Path:
         (usual, "do @plan.toml --provider nope", 2, 'no provider "nope"', "auto, claude, codex"),
         (usual, "do @plan.toml --phase-provider execute=nope", 2, 'no provider "nope"', "claude"),
         (usual, "do @plan.toml --phase-provider paint=codex", 2, "not PHASE=PROVIDER", "execute"),
+        (usual, "plan add-login", 2, "has no plan yet", "mo do --approve"),
         (usual, "do @target.md", 6, "no commit is called 'refs/heads/nope'", "git log"),
         (usual, "cancel x", 6, "no goals yet", "mo do"),
         (usual, "land x", 6, "no goals yet", "mo do"),

@@ -20,6 +20,7 @@ from mo_daemon.decide import (
     Land,
     Limits,
     Operate,
+    PlanGoal,
     PrepareGoal,
     Record,
     RecoverAttempt,
@@ -581,3 +582,85 @@ def test_every_goal_ends_whatever_happens(
                 assert taken_back or goal.state is outcome(goal)[0]
     except (AssertionError, MoError, KeyError, IndexError) as error:
         raise AssertionError("\n".join([str(error), *play.log[-40:]])) from error
+
+
+# -- planning -----------------------------------------------------------------------------------------
+
+
+def in_words(**options: Any) -> Story:
+    """A started goal that an agent has to plan."""
+    story = Story((), wants_plan=True, **options)
+    story.start()
+    return story
+
+
+def tell_plan(story: Story, *ids: str) -> None:
+    tasks = [{"id": name, "prompt": "do it"} for name in ids]
+    story.tell(Kind.PLANNED, n=1, plan={"goal": "t", "task": tasks}, assumptions=["none"])
+
+
+def test_a_goal_in_words_is_prepared_then_planned_then_done() -> None:
+    story = Story((), wants_plan=True)
+    assert (story.goal.state, actions(story)) == ("queued", [PrepareGoal(GOAL)])
+    story.start()
+    assert (story.goal.state, actions(story)) == ("planning", [PlanGoal(GOAL)])
+    assert actions(story, f"plan {GOAL}") == []
+    assert actions(story, limits=Limits(8, "disk")) == []
+    assert actions(story, attempt_key("other", "x"), limits=Limits(1)) == []
+    tell_plan(story, "a")
+    assert (story.goal.state, actions(story)) == ("running", [StartAttempt(GOAL, "a")])
+
+
+def test_planning_counts_as_one_agent() -> None:
+    story = begun(TaskSpec("a", run=RUN))
+    assert actions(story, "plan other", limits=Limits(1)) == []
+
+
+def test_a_failed_look_waits_for_its_time() -> None:
+    story = in_words()
+    failed = {"n": 1, "provider": "claude", "class": "rate_limit", "reason": "429", "not_before": 3e9}
+    story.tell(Kind.PLAN_FAILED, data=failed)
+    assert actions(story, now=2.9e9) == []
+    assert next_wake({GOAL: story.goal}, 2.9e9) == 3e9
+    assert actions(story, now=3e9) == [PlanGoal(GOAL)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [(Kind.SETUP_FAILED, "halted"), (Kind.BUDGET_SPENT, "over_budget")]
+)
+def test_what_stops_planning_ends_the_goal_until_it_is_resumed(kind: Kind, state: str) -> None:
+    story = in_words()
+    story.tell(Kind.PLAN_REFUSED, n=1, provider="claude", errors=["no"])
+    story.tell(kind, reason="enough")
+    assert actions(story, f"plan {GOAL}") == []
+    (end,) = actions(story)
+    assert recorded(end) == [(Kind.GOAL_ENDED, "")]
+    story.end(state, "enough")
+    story.tell(Kind.GOAL_REOPENED, why="resumed")
+    assert (story.goal.state, story.goal.planning.refusals) == ("planning", [])
+    assert actions(story) == [PlanGoal(GOAL)]
+
+
+def test_a_pause_and_a_cancel_while_planning() -> None:
+    story = in_words()
+    story.tell(Kind.GOAL_PAUSED)
+    assert actions(story) == []
+    story.tell(Kind.CANCEL_REQUESTED, reason="no longer wanted")
+    assert actions(story, f"plan {GOAL}") == [Stop(f"plan {GOAL}")]
+    (end,) = actions(story)
+    assert recorded(end) == [(Kind.GOAL_ENDED, "")]
+
+
+def test_nothing_runs_until_a_person_approves() -> None:
+    story = in_words(approve=True)
+    tell_plan(story, "a")
+    assert (story.goal.state, actions(story)) == ("awaiting_approval", [])
+    story.tell(Kind.PLAN_APPROVED)
+    assert (story.goal.state, actions(story)) == ("running", [StartAttempt(GOAL, "a")])
+
+
+def test_a_second_plan_comes_too_late() -> None:
+    story = in_words()
+    tell_plan(story, "a")
+    assert not story.tell(Kind.PLANNED, n=2, plan={"goal": "t", "task": [{"id": "b", "prompt": "x"}]})
+    assert list(story.goal.tasks) == ["a"]

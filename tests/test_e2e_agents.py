@@ -112,9 +112,9 @@ def test_two_agents_in_parallel_and_one_after_them(agents: Mo, api: StubApi) -> 
         assert "tangerine" in "\n".join(api.prompts(path))
 
 
-def test_a_goal_in_words_is_one_task(agents: Mo) -> None:
+def test_a_goal_in_words_may_be_one_task(agents: Mo) -> None:
     step = {"write": ["one.py", "ONE = 1\n"]}
-    agents("do", "--provider", "codex", f"Add the one. [[do: {json.dumps([step, {'say': 'done'}])}]]")
+    agents("do", "--single", "--provider", "codex", "Add the one. " + do(step, {"say": "done"}))
     assert "one.py" in agents.repo.tree(agents.goal().integration)
 
 
@@ -186,3 +186,120 @@ def test_what_agents_said_is_shown_in_words(agents: Mo) -> None:
         assert "[[do:" in agents("show", f"{goal['id']}/a", "--prompt").out
     rows = agents.json("cost", "--by", "provider")["rows"]
     assert {row["key"] for row in rows} == {"claude", "codex"}
+
+
+# -- planning -----------------------------------------------------------------------------------------
+
+
+def planned(name: str, *needed: str, made: str = "", **more: Any) -> dict[str, Any]:
+    """A task of a planner's answer, whose prompt is the script for its agent."""
+    steps = {"write": [f"{name}.py", made or f"{name.upper()} = 1\n"]}, {"say": f"made {name}"}
+    task = {"id": name, "title": f"Make {name}", "prompt": do(*steps), "depends_on": list(needed)}
+    return {**task, "writes": [f"{name}.py"], "check": "", "complexity": "simple", **more}
+
+
+def answer(*tasks: Mapping[str, Any], **more: Any) -> str:
+    said = {"questions": [], "assumptions": ["There is one shop."], "tasks": list(tasks), **more}
+    return f"[[answer: {json.dumps(said)}]]"
+
+
+GOOD = (planned("mul"), planned("sub"), planned("both", "mul", "sub", made="import mul\nimport sub\n"))
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_a_goal_in_words_is_planned_and_done(agents: Mo, api: StubApi, kind: str) -> None:
+    other = "codex" if kind == "claude" else "claude"
+    phases = ("--phase-provider", f"decompose={kind}", "--phase-provider", f"execute={other}")
+    agents("do", f"Add arithmetic. {answer(*GOOD)}", *phases, timeout=150)
+    goal = agents.json("show", "@last")["goal"]
+    assert {task["id"]: task["state"] for task in goal["tasks"]} == dict.fromkeys(
+        ("mul", "sub", "both"), "landed"
+    )
+    assert {"mul.py", "sub.py", "both.py"} <= set(agents.repo.tree(goal["integration"]))
+    assert goal["assumptions"] == ["There is one shop."]
+    assert {attempt["provider"] for task in goal["tasks"] for attempt in task["attempts"]} == {other}
+    status = agents.goal()
+    assert set(status.spent) == {"claude", "codex"}  # planning is paid for, too
+    said = (agents.home.run_dir(status.id, ".plan", 1) / "prompt.md").read_text()
+    assert "Add arithmetic." in said
+    assert "test_calc.py" in said  # the map
+    assert "pytest" in said  # the gate
+    asked = "\n".join(api.prompts("/messages" if kind == "claude" else "/responses"))
+    assert "tangerine" in asked
+    assert "both" in agents("graph").out
+
+
+def test_an_answer_with_a_cycle_is_handed_back(agents: Mo) -> None:
+    cyclic = answer(planned("mul", "sub"), planned("sub", "mul"))
+    better = answer(*GOOD, when="cycle[:] (mul|sub) ->")
+    out = agents("do", f"Add arithmetic. {cyclic} {better}", "--phase-provider", "execute=codex", timeout=150)
+    assert 'answer 1 is no valid plan: the plan: task "mul": depends_on: cycle: mul -> sub -> mul' in out.out
+    assert agents.states() == dict.fromkeys(("mul", "sub", "both"), "landed")
+
+
+def test_an_answer_that_stays_invalid_halts_the_goal(agents: Mo) -> None:
+    bad = answer(planned("mul", "nobody"))
+    agents("do", f"Add arithmetic. {bad}", code=5, timeout=150)
+    goal = agents.goal()
+    assert (goal.state, goal.plan.tasks) == ("halted", ())
+    assert goal.reason.startswith("no valid plan in 3 answers of claude: ")
+    assert 'no task "nobody"' in goal.reason
+    assert agents.programs() == []
+    agents("resume", "@last")
+    agents.wait_for(lambda: agents.goal().planning.runs == 6 and agents.goal().state == "halted", 120)
+
+
+def test_a_person_approves_the_plan(agents: Mo) -> None:
+    agents("do", "--approve", f"Add one. {answer(planned('one'))}", code=5, timeout=150)
+    assert agents.states() == {"one": "pending"}
+    (need,) = agents.json("show", "@last")["goal"]["needs"]
+    assert need == {
+        "task": None,
+        "why": "the plan waits for you: 1 task",
+        "do": f"mo resume {agents.goal().id}",
+    }
+    agents("resume", "@last")
+    agents.wait_for(lambda: agents.goal().state == "done", 60)
+    assert agents.states() == {"one": "landed"}
+
+
+def test_a_planner_that_may_not_work_here_halts_the_goal(agents: Mo) -> None:
+    fault = {"status": 401, "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
+    agents("do", "--provider", "claude", do(fault), code=4, timeout=150)
+    assert agents.goal().reason.startswith("no agent can plan it: claude: ")
+
+
+def test_a_goal_file_without_tasks_is_planned(agents: Mo) -> None:
+    file = agents.repo.path.parent / "goal.md"
+    check = f"{sys.executable} -c 'import one'"
+    file.write_text(f"+++\ntitle = 'One'\ncheck = {json.dumps(check)}\n+++\n{answer(planned('one'))}\n")
+    agents("do", f"@{file}", timeout=150)
+    goal = agents.goal()
+    assert goal.spec.title == "One"
+    assert goal.plan.check == check
+    assert goal.checked is not None
+    assert agents.states() == {"one": "landed"}
+
+
+def test_another_planner_takes_over_in_auto_mode(agents: Mo) -> None:
+    fault = {"status": 401, "error": {"type": "authentication_error", "message": "no"}, "times": 2}
+    said = {"questions": [], "assumptions": [], "tasks": [planned("one")]}
+    script = do(fault, {"answer": said})
+    out = agents("do", script, "--phase-provider", "execute=codex", timeout=150).out
+    assert "planning failed: " in out
+    assert "planning (codex, instead of claude)" in out
+    assert agents.states() == {"one": "landed"}
+
+
+def test_a_busy_provider_is_asked_again(agents: Mo) -> None:
+    fault = {"status": 529, "error": {"type": "overloaded_error", "message": "busy"}, "times": 2}
+    said = {"questions": [], "assumptions": [], "tasks": [planned("one")]}
+    agents("do", do(fault, {"answer": said}), "--phase-provider", "execute=codex", timeout=150)
+    assert agents.states() == {"one": "landed"}
+
+
+def test_a_spent_budget_stops_before_anything_is_done(agents: Mo) -> None:
+    costly = {"answer": {"questions": []}, "usage": {"in": 5_000_000, "cached": 0, "out": 500_000}}
+    agents("do", do(costly), "--budget", "0.5", "--provider", "codex", code=9, timeout=150)
+    goal = agents.goal()
+    assert (goal.state, goal.plan.tasks) == ("over_budget", ())

@@ -76,6 +76,12 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.BUDGET_SPENT: {"reason": "the goal's budget is spent"},
     Kind.USAGE: {"provider": "codex", "cost_usd": 0.5, "input_tokens": 10, "output_tokens": 2},
     Kind.GOAL_CHECKED: {"passed": True, "commit": BASE, "exit_code": 0, "reason": ""},
+    Kind.BUDGET_SPENT: {"reason": "the goal's budget of $1.00 is spent ($1.20)"},
+    Kind.USAGE: {"provider": "claude", "cost_usd": 0.1, "input_tokens": 10, "output_tokens": 1},
+    Kind.PLAN_STARTED: {"n": 1, "provider": "claude", "model": "", "why": "default of decompose"},
+    Kind.PLAN_REFUSED: {"n": 1, "provider": "claude", "errors": ["cycle: a -> a"]},
+    Kind.PLAN_FAILED: {"n": 1, "provider": "claude", "class": "crash", "reason": "x", "not_before": 7.0},
+    Kind.PLANNED: {"n": 1, "plan": {"goal": "t", "task": [{"id": "a", "prompt": "x"}]}, "assumptions": []},
     Kind.CANCEL_REQUESTED: {"reason": ""},
     Kind.GOAL_ENDED: {"state": "failed", "reason": "1 of 2 tasks did not land: b"},
 }

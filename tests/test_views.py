@@ -183,6 +183,7 @@ def test_goal_document() -> None:
             }
         ],
         "score": [],
+        "assumptions": [],
         "needs": views.needs(ended().goal),
     }
     assert {name: task["state"] for name, task in tasks.items()} == {

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, execution
+from mo_daemon import environment, paid_run
 from mo_daemon.agent_run import Deadlines, run_agent
 from mo_daemon.agents import locate
 from mo_daemon.agents.protocol import Job
@@ -117,7 +117,7 @@ async def prove(services: Services, name: str) -> dict[str, Any]:
 
 def _has_key(services: Services, name: str) -> bool:
     """With a key in the environment the CLI needs no login of its own, and gets a state of its own."""
-    return any(services.environ.get(key) for key in execution.KEYS[name])
+    return any(services.environ.get(key) for key in paid_run.KEYS[name])
 
 
 def _fresh(run_dir: Path, *directories: Path | None) -> None:

@@ -20,6 +20,7 @@ from mo_daemon.budget import exhausted
 from mo_daemon.classify import SALVAGED
 from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
+from mo_daemon.paid_run import COMMAND
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.runners import argv_of
 from mo_daemon.sandbox import Purpose
@@ -47,7 +48,7 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
         data = {"class": FailureClass.AUTH, "reason": f"no agent can do it: {reason}"}
         services.record([NewFact(goal.id, Kind.FAILED, data, task.spec.id)])
         return
-    if choice.agent != execution.COMMAND and (spent := exhausted(*services.money(goal), choice.agent)):
+    if choice.agent != COMMAND and (spent := exhausted(*services.money(goal), choice.agent)):
         services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
         return
     base = goal.integration

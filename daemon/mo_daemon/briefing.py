@@ -18,7 +18,7 @@ def brief(template: str, goal: GoalStatus, task: TaskStatus, team: Mapping[str, 
     """The prompt of an attempt.  `team`: instruction files of the repository; `log`: the last failure's."""
     spec = task.spec
     check = (
-        f"This must pass when you are done: {_shown(spec.check)}"
+        f"This must pass when you are done: {shown(spec.check)}"
         if spec.check
         else "Run the tests of what you change."
     )
@@ -29,13 +29,16 @@ def brief(template: str, goal: GoalStatus, task: TaskStatus, team: Mapping[str, 
         "check": check,
         "writes": writes,
         "rework": rework(task, log),
-        "instructions": "".join(
-            f"\nThe team's instructions ({name}):\n\n{text}\n" for name, text in team.items()
-        ),
+        "instructions": instructions(team),
         "documents": documents(goal.spec.documents),
         "outputs": _outputs(goal, task),
     }
     return fill(template, values)
+
+
+def instructions(team: Mapping[str, str]) -> str:
+    """The team's own files for agents, to be followed."""
+    return "".join(f"\nThe team's instructions ({name}):\n\n{text}\n" for name, text in team.items())
 
 
 def rework(task: TaskStatus, log: str) -> str:
@@ -68,5 +71,5 @@ def _outputs(goal: GoalStatus, task: TaskStatus) -> str:
     return "".join(found)
 
 
-def _shown(command: str | tuple[str, ...]) -> str:
+def shown(command: str | tuple[str, ...]) -> str:
     return command if isinstance(command, str) else " ".join(command)

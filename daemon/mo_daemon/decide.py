@@ -44,6 +44,17 @@ class PrepareGoal:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanGoal:
+    """Let an agent make the plan of a goal in words."""
+
+    goal: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({plan_key(self.goal)})
+
+
+@dataclass(frozen=True, slots=True)
 class StartAttempt:
     goal: str
     task: str
@@ -130,12 +141,26 @@ class Stop:
     key: str
 
 
-Job = PrepareGoal | StartAttempt | RecoverAttempt | Land | RecoverLanding | Operate | CheckGoal | FinishGoal
+Job = (
+    PrepareGoal
+    | PlanGoal
+    | StartAttempt
+    | RecoverAttempt
+    | Land
+    | RecoverLanding
+    | Operate
+    | CheckGoal
+    | FinishGoal
+)
 Action = Record | Stop | Job
 
 
 def attempt_key(goal: str, task: str) -> str:
     return f"attempt {goal}/{task}"
+
+
+def plan_key(goal: str) -> str:
+    return f"plan {goal}"
 
 
 def landing_key(goal: str) -> str:
@@ -144,7 +169,7 @@ def landing_key(goal: str) -> str:
 
 def keys_of(goal: GoalStatus, busy: Iterable[str]) -> list[str]:
     """The running jobs of a goal."""
-    wanted = {f"prepare {goal.id}", landing_key(goal.id)}
+    wanted = {f"prepare {goal.id}", plan_key(goal.id), landing_key(goal.id)}
     return [key for key in busy if key in wanted or key.startswith(f"attempt {goal.id}/")]
 
 
@@ -232,6 +257,10 @@ def _halt(goal: GoalStatus) -> Record:
 
 def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
     """A started goal: skip what cannot start any more, land candidates, end it."""
+    if goal.needs_plan or goal.awaits_approval:  # planning itself starts where attempts do
+        if goal.blocked and not running:
+            yield _halt(goal)
+        return
     skips = _skips(goal)
     if skips:
         yield Record(tuple(skips))
@@ -257,7 +286,7 @@ def _candidates(goal: GoalStatus) -> list[Candidate]:
     ]
     if not waiting:
         return []
-    dependents = dag.dependents(goal.spec.plan.tasks)
+    dependents = dag.dependents(goal.plan.tasks)
     return [
         Candidate(task.spec.id, len(dependents[task.spec.id]), task.spec.priority, task.since)
         for task in waiting
@@ -272,10 +301,10 @@ def _skips(goal: GoalStatus) -> list[NewFact]:
     dead = {task.spec.id: task.state for task in goal.tasks.values() if task.ended and not task.satisfied}
     if not dead:
         return []
-    fail_fast = goal.spec.plan.error_policy == "fail_fast"
+    fail_fast = goal.plan.error_policy == "fail_fast"
     first = next((name for name, state in dead.items() if fail_fast and state is not TaskState.SKIPPED), "")
     facts = []
-    for task_id in dag.order(goal.spec.plan.tasks):
+    for task_id in dag.order(goal.plan.tasks):
         task = goal.tasks[task_id]
         if task.state not in (TaskState.PENDING, TaskState.WAITING, TaskState.CANDIDATE):
             continue
@@ -291,19 +320,24 @@ def _end(goal: GoalStatus) -> Action:
     """The goal's own check first: also where nothing had to be changed, it has to hold."""
     some = any(task.satisfied for task in goal.tasks.values())
     checked = goal.checked is not None and goal.checked["commit"] == goal.integration
-    if goal.spec.plan.check is not None and some and not checked:
+    if goal.plan.check is not None and some and not checked:
         return CheckGoal(goal.id)
     return FinishGoal(goal.id)
 
 
 def _starts(goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, now: float) -> list[Action]:
-    """Attempts to start within the limits: older goals first, then what holds up most."""
+    """Agents to start within the limits: older goals first, then what holds up most."""
     actions: list[Action] = []
-    room = limits.parallel - sum(key.startswith("attempt ") for key in taken)
+    room = limits.parallel - sum(key.startswith(("attempt ", "plan ")) for key in taken)
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
         if room <= 0:
             break
         if not may_start(goal):
+            continue
+        if goal.needs_plan:
+            if goal.planning.not_before <= now and plan_key(goal.id) not in taken:
+                actions.append(PlanGoal(goal.id))
+                room -= 1
             continue
         prefix = f"attempt {goal.id}/"
         own = goal.spec.parallel or limits.parallel
@@ -322,6 +356,7 @@ def may_start(goal: GoalStatus) -> bool:
         or goal.paused
         or goal.cancelling
         or goal.blocked
+        or goal.awaits_approval
         or any(operation.name == "rollback" for operation in goal.pending_operations())
     )
 
@@ -337,14 +372,14 @@ def _startable(goal: GoalStatus, taken: set[str], now: float) -> list[TaskStatus
     ]
     if not tasks:
         return []
-    dependents = dag.dependents(goal.spec.plan.tasks)
+    dependents = dag.dependents(goal.plan.tasks)
     tasks.sort(key=lambda task: (-task.spec.priority, -len(dependents[task.spec.id])))
     return _within_groups(goal, tasks, taken)
 
 
 def _within_groups(goal: GoalStatus, tasks: list[TaskStatus], taken: set[str]) -> list[TaskStatus]:
     """A full group holds back only its own tasks; a job that has not recorded its start yet counts, too."""
-    groups = goal.spec.plan.groups
+    groups = goal.plan.groups
     used = Counter(
         task.spec.group
         for task in goal.tasks.values()
@@ -363,12 +398,13 @@ def _within_groups(goal: GoalStatus, tasks: list[TaskStatus], taken: set[str]) -
 
 
 def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:
-    """When the next waiting task may start, if that is in the future."""
-    times = [
+    """When the next waiting task, or plan, may start, if that is in the future."""
+    open_goals = [goal for goal in goals.values() if may_start(goal)]
+    times = [goal.planning.not_before for goal in open_goals if goal.needs_plan]
+    times += [
         task.not_before
-        for goal in goals.values()
-        if may_start(goal)
+        for goal in open_goals
         for task in goal.tasks.values()
-        if task.state is TaskState.WAITING and task.not_before > now
+        if task.state is TaskState.WAITING
     ]
-    return min(times, default=None)
+    return min((time for time in times if time > now), default=None)

@@ -25,6 +25,7 @@ from mo_daemon.decide import (
     Land,
     Limits,
     Operate,
+    PlanGoal,
     PrepareGoal,
     Record,
     RecoverAttempt,
@@ -38,6 +39,7 @@ from mo_daemon.finishing import check_goal, finish_goal
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
+from mo_daemon.planning import assign_planner, plan_goal
 from mo_daemon.preparing import prepare_goal
 from mo_daemon.resources import reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
@@ -46,7 +48,7 @@ from mo_git import process, views
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
 from mo_git.ledger.writer import LedgerBroken, LedgerFull
-from mo_git.lifecycle import AT_WORK, GoalStatus, has_ended
+from mo_git.lifecycle import AT_WORK, GoalStatus, awaits_approval, has_ended
 from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec
 
 log = logging.getLogger("mo")
@@ -119,7 +121,9 @@ class Engine:
         self._reload()
         return self.services.settings
 
-    def assign(self, spec: GoalSpec, task: TaskSpec) -> Choice | NoAgent:
+    def assign(self, spec: GoalSpec, task: TaskSpec | None) -> Choice | NoAgent:
+        if task is None:
+            return assign_planner(self.services, spec)
         return execution.assign(self.services, spec, task)
 
     def stop_job(self, key: str) -> None:
@@ -197,7 +201,8 @@ class Engine:
     def is_idle(self) -> bool:
         """No job, and no goal that mo could go on with by itself."""
         return not self._jobs and all(
-            (has_ended(goal) and not goal.pending_operations()) or goal.paused for goal in self.goals.values()
+            goal.paused or ((has_ended(goal) or awaits_approval(goal)) and not goal.pending_operations())
+            for goal in self.goals.values()
         )
 
     def _limits(self) -> Limits:
@@ -270,6 +275,8 @@ class Engine:
         match job:
             case PrepareGoal():
                 return prepare_goal(services, self.gatekeeper, goal)
+            case PlanGoal():
+                return plan_goal(services, self.gatekeeper, goal)
             case StartAttempt():
                 return run_attempt(services, goal, goal.tasks[job.task])
             case RecoverAttempt():

@@ -16,9 +16,9 @@ from mo_git.text import count
 
 async def check_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
     """Run the plan's `check` on the integration head; a red one is a failed goal, whatever landed."""
-    assert goal.spec.plan.check is not None
+    assert goal.plan.check is not None
     log = services.home.gate_dir(goal.id) / "goal-check.log"
-    ending = await gatekeeper.run_on(goal, goal.integration, argv_of(goal.spec.plan.check), log)
+    ending = await gatekeeper.run_on(goal, goal.integration, argv_of(goal.plan.check), log)
     passed = ending.code == 0 and not ending.timed_out
     how = "timed out" if ending.timed_out else f"exit code {ending.code}"
     data = {

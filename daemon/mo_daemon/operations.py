@@ -200,7 +200,7 @@ class Operator:
             raise MoError(f"{goal.id} has no task {task_id}", f"mo show {goal.id}", Exit.NOT_FOUND)
         if task.state is not TaskState.LANDED:
             raise MoError(f"{goal.id}/{task_id} has not landed: it is {task.state}", f"mo status {goal.id}")
-        dependents = dag.dependents(goal.spec.plan.tasks)[task_id]
+        dependents = dag.dependents(goal.plan.tasks)[task_id]
         landed = [name for name in self._in_landing_order(goal) if name in dependents]
         if landed and not allowed:
             raise MoError(

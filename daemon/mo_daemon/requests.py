@@ -28,7 +28,7 @@ class Desk(Protocol):
     def adopt(self, spec: GoalSpec) -> None: ...
     def record(self, facts: list[NewFact]) -> None: ...
     def stop_job(self, key: str) -> None: ...
-    def assign(self, spec: GoalSpec, task: TaskSpec) -> Choice | NoAgent: ...
+    def assign(self, spec: GoalSpec, task: TaskSpec | None) -> Choice | NoAgent: ...
     def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None: ...
     def check_settings(self) -> Config: ...
 
@@ -69,25 +69,25 @@ def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
             "split it, or raise planner.max_tasks",
             Exit.USAGE,
         )
-    for task in spec.plan.tasks:
+    for task in [None] if spec.wants_plan else spec.plan.tasks:  # None: the plan itself
         choice = desk.assign(spec, task)
         if isinstance(choice, NoAgent):
-            raise _nobody(task.id, choice)
+            raise _nobody(f"do task {task.id}" if task else "plan it", choice)
     if spec.depends_on and not desk.has_goal(spec.depends_on):
         raise MoError(f"no goal {spec.depends_on}", "mo status lists the goals", Exit.NOT_FOUND)
     desk.adopt(replace(spec, serialize_overlaps=planner.serialize_overlaps))
     return _ok(f"queued {spec.id}", goal=spec.id)
 
 
-def _nobody(task_id: str, choice: NoAgent) -> MoError:
-    """Why no agent can do a task; what all agents that were asked need becomes one hint."""
+def _nobody(what: str, choice: NoAgent) -> MoError:
+    """Why no agent can do it; what all agents that were asked need becomes one hint."""
     parts = {name: why.partition("; ") for name, why in choice.reasons.items()}
     reasons = [why if why.startswith(name) else f"{name}: {why}" for name, (why, _, _) in parts.items()]
     own = [hint for _, _, hint in parts.values() if hint and not hint.startswith("put ")]
     asked = " or ".join(sorted(parts))
     install = [] if own else [f'put {asked} on PATH, or: pip install "mo-git[agents]"']
     work = ["mo agents list shows what is there; plans of commands (mo do @plan.toml) and mo demo need none"]
-    message = f"no agent can do task {task_id}: {'; '.join(reasons)}"
+    message = f"no agent can {what}: {'; '.join(reasons)}"
     return MoError(message, "\n".join([*own, *install, *work]), Exit.AGENT)
 
 
@@ -118,6 +118,8 @@ def _resume(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
         desk.check_settings()
         more = {} if budget is None else {"budget_usd": float(budget)}
         desk.record([NewFact(goal.id, Kind.GOAL_REOPENED, {"why": "resumed", **more})])
+    elif goal.state is GoalState.AWAITING_APPROVAL:
+        desk.record([NewFact(goal.id, Kind.PLAN_APPROVED)])
     elif has_ended(goal):
         raise MoError(f"{goal.id} has ended: {goal.state}", f"mo retry {goal.id} starts what failed again")
     else:
@@ -168,7 +170,8 @@ def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     goal = desk.goal(payload["goal"])
     chosen = [_task(goal, payload["task"])] if payload.get("task") else list(goal.tasks.values())
     again = [task for task in chosen if _can_retry(task)]
-    never_began = has_ended(goal) and goal.started_at is None  # what it depended on had failed
+    # what it depended on had failed, or it was cancelled without a plan
+    never_began = has_ended(goal) and (goal.started_at is None or goal.needs_plan)
     if not again and goal.state is not GoalState.HALTED and not never_began:
         what = f"{goal.id}/{payload['task']} is {chosen[0].state}" if payload.get("task") else f"in {goal.id}"
         raise MoError(f"nothing to retry: {what}", f"mo status {goal.id}")
@@ -187,9 +190,9 @@ def _can_retry(task: TaskStatus) -> bool:
 
 def _unskip(goal: GoalStatus, task_ids: list[str]) -> list[NewFact]:
     """What was skipped because of these tasks is pending again: dependents; with fail_fast, all the rest."""
-    dependents = dag.dependents(goal.spec.plan.tasks)
+    dependents = dag.dependents(goal.plan.tasks)
     wanted = {name for task_id in task_ids for name in dependents[task_id]}
-    if goal.spec.plan.error_policy == "fail_fast":
+    if goal.plan.error_policy == "fail_fast":
         wanted = set(goal.tasks)
     return [
         NewFact(goal.id, Kind.RETRIED, {}, task.spec.id)

@@ -81,6 +81,12 @@ class Pool:
         self._busy.add(slot.number)
         return slot
 
+    def take_detached(self) -> Slot:
+        """A free slot for a look at a commit, on no branch; call it on the loop's thread."""
+        slot = self._next_free()
+        self._busy.add(slot.number)
+        return slot
+
     def _next_free(self) -> Slot:
         taken = self._busy | self._held
         existing = {slot.number for slot in self._existing()}
@@ -98,8 +104,8 @@ class Pool:
         else:
             self._held.discard(slot.number)
 
-    def point(self, slot: Slot, *, branch: str, commit: str) -> None:
-        """Bring a slot to a commit, on a branch: born or recycled."""
+    def point(self, slot: Slot, *, branch: str | None, commit: str) -> None:
+        """Bring a slot to a commit, on a branch or (None) on none: born or recycled."""
         if _admin_of(slot.path) is not None:
             worktrees.point(self._repo, slot.path, branch=branch, commit=commit)
             worktrees.reset(slot.path, commit, keep=sidecar.clean_patterns(slot.path))

@@ -11,6 +11,7 @@ from mo_git.cli import Context, follow
 from mo_git.cli.context import emit_json, json_option, say, use_color
 from mo_git.cli.goals import (
     Options,
+    as_one_task,
     checked_provider,
     find_repository,
     make_goal,
@@ -26,14 +27,16 @@ from mo_git.errors import Exit
 from mo_git.home import Home
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import GoalSpec, GoalState
-from mo_git.text import count
+from mo_git.text import count, one_line
 from mo_git.views.needs import undelivered
 
 _EXIT = {
     GoalState.DONE: Exit.OK,
     GoalState.HALTED: Exit.PERSON,
+    GoalState.AWAITING_APPROVAL: Exit.PERSON,
     GoalState.OVER_BUDGET: Exit.BUDGET,
 }
+_NO_AGENT = "no agent can "  # how a reason begins where nobody can work
 _OF_THE_GATE = ("gate ", "the gate ", "no gate")  # how reasons begin that are about the gate
 
 
@@ -61,6 +64,8 @@ _OF_THE_GATE = ("gate ", "the gate ", "no gate")  # how reasons begin that are a
     "--budget", type=click.FloatRange(min=0), metavar="USD", help="What the goal may spend; 0: no limit."
 )
 @click.option("--doc", "documents", multiple=True, metavar="FILE", help="A text that all agents are given.")
+@click.option("--single", is_flag=True, help="Do not plan a goal in words: one task for one agent.")
+@click.option("--approve", is_flag=True, help="Show the plan and wait for mo resume before it runs.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_obj
@@ -79,16 +84,18 @@ def command(
     phases: tuple[str, ...],
     budget: float | None,
     documents: tuple[str, ...],
+    single: bool,
+    approve: bool,
     yes: bool,
 ) -> None:
     """Queue a goal and follow it.
 
-    GOAL is @FILE, a plan (.toml, .json) or a goal file (.md), or the goal in words: one task for one agent.
+    GOAL is @FILE, a plan (.toml, .json) or a goal file (.md), or the goal in words, which an agent plans.
     Ctrl-C only stops following: the goal goes on.
     """
     source = read_source(goal, obj.cwd)
     if plan_only:
-        show_plan(obj, source.plan, "tree", None)
+        show_plan(obj, (as_one_task(source) if single else source).plan, "tree", None)
         return
     layout, home = find_repository(obj.cwd)
     refuse_untrusted(source, layout)
@@ -104,6 +111,8 @@ def command(
         phase_providers(phases),
         budget,
         read_documents(documents, obj.cwd),
+        single,
+        approve,
     )
     spec = make_goal(source, options, layout)
     if not (yes or _agreed(obj, spec)):
@@ -120,9 +129,13 @@ def _agreed(obj: Context, spec: GoalSpec) -> bool:
     """Ask on a terminal; where nobody can answer, go on."""
     if obj.no_input or obj.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
-    say(obj, views.graph_text(spec.plan, use_color(obj)))
+    if spec.wants_plan:
+        say(obj, f"an agent plans it first: {one_line(spec.title)}")
+    else:
+        say(obj, views.graph_text(spec.plan, use_color(obj)))
     where = f"{spec.target} at {spec.base[:10]}" if spec.target else spec.base[:10]
-    click.echo(f"{count(len(spec.plan.tasks), 'task')}, starting from {where}")
+    what = "not planned yet" if spec.wants_plan else count(len(spec.plan.tasks), "task")
+    click.echo(f"{what}, starting from {where}")
     return click.confirm("Run it?", default=True)
 
 
@@ -151,9 +164,14 @@ def follow_to_end(obj: Context, home: Home, goal: str, after: int = 0) -> Exit:
 
 
 def exit_code(status: GoalStatus) -> Exit:
-    """0 only for a goal that is done; 5 where a person has to act, 8 where that is because of the gate."""
+    """0 only for a goal that is done; 5 where a person has to act, 8 where that is because of the gate.
+
+    4 where no agent can plan the goal.
+    """
     if status.state is GoalState.HALTED and status.reason.startswith(_OF_THE_GATE):
         return Exit.GATE
+    if status.state is GoalState.HALTED and status.reason.startswith(_NO_AGENT):
+        return Exit.AGENT
     if status.state is GoalState.DONE and status.spec.deliver == "merge" and undelivered(status):
         return Exit.PERSON
     return _EXIT.get(status.state, Exit.FAILED)

@@ -7,7 +7,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mo_git.git import binary
 from mo_git.home import DIRECTORY, Home, write_atomically
 from mo_git.ledger.records import goal_to_data
 from mo_git.model import GoalSpec, Phase, Plan, TaskSpec
-from mo_git.plan import PROVIDERS, parse_goal_file, parse_plan, plan_to_toml
+from mo_git.plan import PROVIDERS, parse_goal_file, parse_plan, plan_from_data, plan_to_toml
 from mo_git.tomltext import toml_line
 from mo_git.values import nearest, printable
 
@@ -36,7 +36,10 @@ _HINT_FILE = "the path after @ is that of a plan (.toml, .json) or of a goal fil
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is to be done, as read: a plan, and what a goal file says about the goal itself."""
+    """What is to be done, as read: a plan, and what a goal file says about the goal itself.
+
+    A goal in words is not planned yet: its plan has no tasks.
+    """
 
     title: str
     text: str
@@ -59,6 +62,8 @@ class Options:
     phase_providers: Mapping[str, str] = field(default_factory=dict)
     budget_usd: float | None = None
     documents: Mapping[str, str] = field(default_factory=dict)
+    single: bool = False  # no planning: a goal in words is one task
+    approve: bool = False
 
 
 # -- reading ------------------------------------------------------------------------------------------
@@ -67,13 +72,13 @@ class Options:
 def read_source(goal: str, cwd: Path) -> Source:
     """The goal of the command line: its text, or @FILE (.toml, .json: a plan; .md: a goal file).
 
-    A goal in words is one task for one agent.  MoError for a file that cannot be read or is no plan.
+    MoError for a file that cannot be read or is no plan.
     """
     if not goal.startswith("@"):
         if not goal.strip():
             raise MoError("the goal is empty", 'say what to do: mo do "..."', Exit.USAGE)
         title = _title(goal)
-        return Source(title, goal, _one_task(title, goal), {}, Path())
+        return Source(title, goal, Plan(title, ()), {}, Path())
     if not goal[1:]:
         raise MoError("there is no file name after @", _HINT_FILE, Exit.USAGE)
     path = cwd / os.path.expanduser(goal[1:])  # noqa: PTH111 - Path's raises for an unknown ~NAME
@@ -85,7 +90,7 @@ def read_source(goal: str, cwd: Path) -> Source:
         plan, meta = parse_plan(text, goal[1:]), {}
         body = plan.goal
     title = str(meta.get("title") or _title(body) or path.stem)
-    return Source(title, body, plan or _one_task(title, body), meta, path)
+    return Source(title, body, plan or _unplanned(title, body, meta), meta, path)
 
 
 def _title(text: str) -> str:
@@ -97,10 +102,20 @@ def _title(text: str) -> str:
     )
 
 
-def _one_task(title: str, text: str) -> Plan:
+def _unplanned(title: str, text: str, meta: Mapping[str, Any]) -> Plan:
+    """What a goal file without tasks says about its plan."""
     if not text.strip():
         raise MoError("the goal file says nothing", "write below the front matter what to do", Exit.USAGE)
-    return Plan(title, (TaskSpec("task", title, text.strip()),))
+    known = {key: meta[key] for key in ("check", "error_policy") if key in meta}
+    return plan_from_data({"goal": title, **known}, "the goal file", may_be_empty=True)
+
+
+def as_one_task(source: Source) -> Source:
+    """--single: a goal in words is done by one agent, without planning."""
+    if source.plan.tasks:
+        return source
+    task = TaskSpec("task", source.title, source.text.strip())
+    return replace(source, plan=replace(source.plan, tasks=(task,)))
 
 
 def read_documents(paths: Sequence[str], cwd: Path) -> dict[str, str]:
@@ -173,6 +188,8 @@ def find_repository(cwd: Path) -> tuple[binary.Layout, Home]:
 
 def make_goal(source: Source, options: Options, layout: binary.Layout) -> GoalSpec:
     """Pin base and target and give the goal its id; says on stderr what is left out of the base."""
+    if options.single:
+        source = as_one_task(source)
     git = binary.Git(layout.here)
     base, target = _pin(git, source, options)
     if operation := binary.operation_in_progress(layout):
@@ -197,6 +214,9 @@ def make_goal(source: Source, options: Options, layout: binary.Layout) -> GoalSp
             "PATH": os.environ.get("PATH", ""),
             "VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", ""),
         },
+        text=source.text.strip(),
+        wants_plan=not source.plan.tasks,
+        approve=options.approve,
     )
 
 

@@ -13,7 +13,7 @@ from mo_git import dag, views
 from mo_git.cli import Context
 from mo_git.cli.context import json_option, say, use_color
 from mo_git.cli.goals import read_source
-from mo_git.errors import MoError
+from mo_git.errors import Exit, MoError
 from mo_git.model import Plan, TaskSpec
 from mo_git.plan import overlaps, plan_to_data
 from mo_git.text import count, one_line
@@ -43,6 +43,12 @@ def command(obj: Context, goal: str, form: str, output: Path | None) -> None:
 
 def show_plan(obj: Context, plan: Plan, form: str, output: Path | None) -> None:
     """Print the plan, or write it to a file; warnings go to stderr."""
+    if not plan.tasks:
+        raise MoError(
+            "a goal in words has no plan yet: an agent makes it when the goal starts",
+            "mo do --approve GOAL shows the plan and waits before it runs; or write a plan (docs/plans.md)",
+            Exit.USAGE,
+        )
     if obj.json:
         form = "json"
     writers: Mapping[str, Callable[[Plan], str]] = {

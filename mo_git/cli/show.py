@@ -63,7 +63,8 @@ def _show_goal(obj: Context, goal: GoalStatus) -> None:
     color = use_color(obj)
     state = paint(goal.state, state_color(goal.state), color)
     lines = [f"{goal.id}  {state}  {one_line(goal.spec.title, 80)}", *_facts(goal), ""]
-    lines.append(views.graph_text(goal, color))
+    lines.append("no plan yet" if goal.needs_plan else views.graph_text(goal, color))
+    lines += _section("assumed by the planner", [[one_line(said, 200)] for said in goal.planning.assumptions])
     lines += _section("landings", _landings(goal))
     lines += _section("gates", _gates(goal))
     lines += _section("conflicts", [_conflict(conflict) for conflict in goal.conflicts])

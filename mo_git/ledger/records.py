@@ -44,9 +44,14 @@ def goal_to_data(spec: GoalSpec) -> dict[str, Any]:
         "documents": dict(spec.documents),
         "environment": dict(spec.environment),
         "serialize_overlaps": spec.serialize_overlaps,
+        "text": spec.text,
+        "wants_plan": spec.wants_plan,
+        "approve": spec.approve,
     }
 
 
 def goal_from_data(data: Mapping[str, Any]) -> GoalSpec:
     fields = {key: value for key, value in data.items() if key != "plan"}
-    return GoalSpec(plan=plan_from_data(data["plan"], f"goal {data['id']}"), **fields)
+    unplanned = bool(data.get("wants_plan"))
+    plan = plan_from_data(data["plan"], f"goal {data['id']}", may_be_empty=unplanned)
+    return GoalSpec(plan=plan, **fields)

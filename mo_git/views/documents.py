@@ -118,6 +118,7 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
             ],
             "ejections": [{"evidence": None, **ejection} for ejection in goal.ejections],
             "score": [],
+            "assumptions": list(goal.planning.assumptions),
             "needs": needs(goal),
         },
     }

@@ -28,7 +28,7 @@ _CLASSES = {"32": "good", "36": "work", "33": "wait", "31": "bad", "2": "idle", 
 
 
 def _tasks(source: Source) -> tuple[TaskSpec, ...]:
-    return source.tasks if isinstance(source, Plan) else source.spec.plan.tasks
+    return source.tasks if isinstance(source, Plan) else source.plan.tasks
 
 
 def _states(source: Source) -> dict[str, TaskState]:

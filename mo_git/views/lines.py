@@ -72,11 +72,29 @@ def _about_task(fact: Fact, goal: GoalStatus) -> str | None:
     return None
 
 
+def _about_plan(fact: Fact) -> str | None:
+    data = fact.data
+    match fact.kind:
+        case Kind.PLAN_STARTED:
+            return f"planning ({data['provider']}, {one_line(data.get('why', ''))})"
+        case Kind.PLAN_REFUSED:
+            return f"answer {data['n']} is no valid plan: {one_line('; '.join(data['errors']), _REASON)}"
+        case Kind.PLAN_FAILED:
+            return f"planning failed: {_because(data)}"
+        case Kind.PLANNED:
+            tasks = ", ".join(task["id"] for task in data["plan"]["task"])
+            return f"planned: {one_line(tasks, _REASON)}"
+        case Kind.PLAN_APPROVED:
+            return "plan approved"
+    return None
+
+
 def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
     data = fact.data
     match fact.kind:
         case Kind.GOAL_CREATED:
-            return f"queued with {count(len(goal.tasks), 'task')}: {one_line(goal.spec.title, 80)}"
+            what = "to be planned" if goal.spec.wants_plan else f"with {count(len(goal.tasks), 'task')}"
+            return f"queued {what}: {one_line(goal.spec.title, 80)}"
         case Kind.GOAL_STARTED:
             return f"started on {_short(data['base'])}"
         case Kind.GATE_PROVED:
@@ -109,7 +127,7 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
             name = goal.operations[data["request"]].name
             said = data.get("message", "")
             return _with(name if data["ok"] else f"{name} refused", said)
-    return None
+    return _about_plan(fact)
 
 
 def _proof(data: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mo_git.lifecycle import GoalStatus, TaskStatus
 from mo_git.model import GoalState, TaskState
-from mo_git.text import one_line
+from mo_git.text import count, one_line
 
 _STUCK = {
     TaskState.FAILED: "failed",
@@ -28,6 +28,9 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
     if goal.state in _STOPPED:
         why = f"{goal.state}: {one_line(goal.reason)}" if goal.reason else str(goal.state)
         found.append({"task": None, "why": why, "do": _go_on(goal)})
+    elif goal.state is GoalState.AWAITING_APPROVAL:
+        why = f"the plan waits for you: {count(len(goal.tasks), 'task')}"
+        found.append({"task": None, "why": why, "do": f"mo resume {goal.id}"})
     elif goal.state is GoalState.FAILED and not found:
         why = one_line(goal.reason) or "failed"
         found.append({"task": None, "why": why, "do": f"mo show {goal.id}"})

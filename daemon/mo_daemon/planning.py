@@ -1,0 +1,246 @@
+"""From a goal in words to a plan: an agent reads the base and answers, the daemon checks what it says.
+
+The agent looks at the base commit in a worktree of its own, on no branch, and may change nothing.  An answer
+that is no valid plan is handed back with what is wrong with it, ANSWERS times in all; then the goal halts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mo_daemon import environment, harvest, templates
+from mo_daemon.agents.protocol import Job, Outcome
+from mo_daemon.briefing import TEAM_FILES, documents, instructions, shown
+from mo_daemon.budget import exhausted
+from mo_daemon.classify import UNUSABLE, GiveUp, next_step
+from mo_daemon.decide import may_start
+from mo_daemon.gatekeeper import Gatekeeper
+from mo_daemon.harvest import AttemptFailed
+from mo_daemon.paid_run import PaidRun, avoided, retry_settings
+from mo_daemon.plan_answer import SCHEMA, Answer, read_answer
+from mo_daemon.prompts import bullets, data_block, fill
+from mo_daemon.repo_map import repo_map
+from mo_daemon.routing import Choice, NoAgent, Wish, route
+from mo_daemon.services import Services, tail
+from mo_daemon.worktrees import Slot
+from mo_git import resources
+from mo_git.errors import MoError
+from mo_git.lifecycle import GoalStatus
+from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase
+from mo_git.plan import plan_to_data
+
+ANSWERS = 3  # how often the planner may answer before a person has to look
+DIRECTORY = ".plan"  # below runs/GOAL; no task can have this name
+_ANSWER = "answer.json"
+_ANSWER_LIMIT = 20_000
+_NO_QUESTIONS = "Nobody answers questions: leave questions empty, decide, and say so in assumptions."
+_NO_REF = "refs/mo/none"  # what the planner may move
+
+
+def assign_planner(
+    services: Services, goal: GoalSpec, avoid: frozenset[str] = frozenset()
+) -> Choice | NoAgent:
+    """Who plans a goal."""
+    wish = Wish(goal.provider, "", goal.phase_providers.get(Phase.DECOMPOSE, ""))
+    return route(Phase.DECOMPOSE, wish, services.routes, avoid)
+
+
+async def plan_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
+    """One run of the planner; every ending is recorded as facts."""
+    choice = assign_planner(services, goal.spec, _avoided(goal))
+    if isinstance(choice, NoAgent):
+        services.record([_halt(goal, _nobody(choice))])
+        return
+    if spent := exhausted(*services.money(goal), choice.agent):
+        services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
+        return
+    async with services.starting() as ready:
+        if not (may_start(goal) and goal.needs_plan):  # any more
+            return
+        slot = services.pool.take_detached()
+        try:
+            await services.git(services.pool.point, slot, branch=None, commit=goal.base)
+            ready()
+            await _look(services, gatekeeper, goal, choice, slot)
+        finally:
+            services.pool.give_back(slot)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One run of the planner."""
+
+    services: Services
+    goal: GoalStatus
+    choice: Choice
+    n: int
+    slot: Slot
+
+    @property
+    def run_dir(self) -> Path:
+        return self.services.home.run_dir(self.goal.id, DIRECTORY, self.n)
+
+    def fact(self, kind: Kind, **data: Any) -> NewFact:
+        return NewFact(self.goal.id, kind, {"n": self.n, "provider": self.choice.agent, **data})
+
+
+async def _look(
+    services: Services, gatekeeper: Gatekeeper, goal: GoalStatus, choice: Choice, slot: Slot
+) -> None:
+    look = _Look(services, goal, choice, goal.planning.runs + 1, slot)
+    services.record([look.fact(Kind.PLAN_STARTED, model=choice.model, why=choice.why)])
+    agent = services.agents[choice.agent]
+    name = f"{goal.id}/{DIRECTORY}#{look.n}"
+    paid = PaidRun(services, goal, agent, choice.model, Phase.DECOMPOSE, name)
+    job = Job(
+        Phase.DECOMPOSE,
+        await _prompt(look, gatekeeper, agent.reads),
+        slot.path,
+        look.run_dir,
+        environ=services.environ,
+        model=choice.model,
+        schema=SCHEMA,
+        writes=False,
+        budget_usd=paid.budget(),
+        state_dir=paid.state_dir(DIRECTORY),
+    )
+    try:
+        finished = await paid.perform(job, _environment(look), paid.deadlines())
+    except AttemptFailed as failed:
+        services.record(_failed(look, failed.failure, failed.reason))
+        return
+    outcome = finished.outcome
+    services.record([*paid.usage(outcome.usage), *_ending(look, outcome)])
+
+
+async def _prompt(look: _Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> str:
+    services, goal = look.services, look.goal
+    gate = await gatekeeper.command(goal)
+    team = await services.git(
+        harvest.team_files, look.slot.path, [name for name in TEAM_FILES if name not in reads]
+    )
+    lessons = tail(services.home.path / "lessons.md")
+    template = await services.git(templates.load, "plan", services.home, services.environ)
+    values = {
+        "goal": goal.spec.text.strip() or goal.spec.title,
+        "max_tasks": str(services.settings.planner.max_tasks),
+        "ask": f"- {_NO_QUESTIONS}\n",
+        "map": await services.git(repo_map, look.slot.path, goal.base, shown(gate.command), lessons),
+        "instructions": instructions(team),
+        "documents": documents(goal.spec.documents),
+        "errors": _handed_back(look),
+    }
+    return fill(template, values)
+
+
+def _handed_back(look: _Look) -> str:
+    """What was wrong with the last answer; empty for the first one."""
+    refusals = look.goal.planning.refusals
+    if not refusals:
+        return ""
+    last = refusals[-1]
+    file = look.services.home.run_dir(look.goal.id, DIRECTORY, last["n"]) / _ANSWER
+    return (
+        "\nYour last answer was not a valid plan. Answer again, with all of this corrected:\n"
+        + data_block("what is wrong", bullets(last["errors"]))
+        + data_block("the last answer", tail(file, _ANSWER_LIMIT), _ANSWER_LIMIT)
+    )
+
+
+def _environment(look: _Look) -> Mapping[str, str]:
+    services = look.services
+    env = environment.task_environment(
+        services.environment(look.goal),
+        goal=look.goal.id,
+        task="",
+        attempt=look.n,
+        worktree=look.slot.path,
+        common_dir=services.home.common_dir,
+        port_base=look.slot.port_base,
+        passed=services.settings.workspace.env_pass,
+        guard=(resources.path("hooks"), _NO_REF),
+    )
+    return environment.with_local_tools(env, look.slot.path)
+
+
+# -- endings ------------------------------------------------------------------------------------------
+
+
+def _ending(look: _Look, outcome: Outcome) -> list[NewFact]:
+    if outcome.failure is FailureClass.INVALID_OUTPUT:
+        return _refused(look, [outcome.reason], outcome.summary)
+    if outcome.failure is not None:
+        return _failed(look, outcome.failure, outcome.reason, outcome.retry_at)
+    said = outcome.summary if outcome.structured is None else outcome.structured
+    settings = look.services.settings.planner
+    try:
+        answer = read_answer(said, look.goal.spec.title, max_tasks=settings.max_tasks)
+    except MoError as error:
+        return _refused(look, error.message.splitlines(), said)
+    return _planned(look, answer) if answer.plan else _refused(look, [_NO_QUESTIONS], said)
+
+
+def _planned(look: _Look, answer: Answer) -> list[NewFact]:
+    """What a goal file said about the goal itself stays."""
+    assert answer.plan is not None
+    plan = replace(look.goal.spec.plan, tasks=answer.plan.tasks)
+    return [look.fact(Kind.PLANNED, plan=plan_to_data(plan), assumptions=list(answer.assumptions))]
+
+
+def _refused(look: _Look, errors: Sequence[str], said: Any) -> list[NewFact]:
+    text = said if isinstance(said, str) else json.dumps(said, indent=1, ensure_ascii=False)
+    (look.run_dir / _ANSWER).write_text(text, encoding="utf-8", errors="replace")
+    facts = [look.fact(Kind.PLAN_REFUSED, errors=list(errors))]
+    if len(look.goal.planning.refusals) + 1 >= ANSWERS:
+        why = errors[0] if len(errors) == 1 else f"{errors[0]} (and {len(errors) - 1} more)"
+        facts.append(_halt(look.goal, f"no valid plan in {ANSWERS} answers of {look.choice.agent}: {why}"))
+    return facts
+
+
+def _failed(look: _Look, failure: FailureClass, reason: str, stated: float | None = None) -> list[NewFact]:
+    """What a run without an answer leads to: another one later, by somebody else, or a goal that stops."""
+    services, goal, now = look.services, look.goal, look.services.now()
+    provider = look.choice.agent
+
+    def fact(not_before: float) -> NewFact:
+        return look.fact(Kind.PLAN_FAILED, **{"class": failure}, reason=reason, not_before=not_before)
+
+    if failure is FailureClass.BUDGET:
+        return [fact(now), NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": reason})]
+    if failure in UNUSABLE:
+        avoid = _avoided(goal) | {provider}
+        other = assign_planner(services, goal.spec, avoid)
+        if isinstance(other, Choice) and other.agent not in avoid:
+            return [fact(now)]
+        return [fact(now), _halt(goal, _nobody(NoAgent({provider: reason})))]
+    step = next_step(
+        failure,
+        reason,
+        [one["class"] for one in goal.planning.failures],
+        retry_settings(services),
+        attempts=len(goal.planning.failures) + 1,
+        max_attempts=None,
+        can_rework=True,
+        now=now,
+        jitter=services.jitter(),
+        stated=stated,
+    )
+    if isinstance(step, GiveUp):
+        return [fact(now), _halt(goal, f"planning failed: {step.why}")]
+    return [fact(step.not_before)]
+
+
+def _avoided(goal: GoalStatus) -> frozenset[str]:
+    return avoided([(one["provider"], one["class"]) for one in goal.planning.failures])
+
+
+def _nobody(choice: NoAgent) -> str:
+    return "no agent can plan it: " + "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
+
+
+def _halt(goal: GoalStatus, reason: str) -> NewFact:
+    return NewFact(goal.id, Kind.SETUP_FAILED, {"reason": reason})

@@ -1,0 +1,51 @@
+"""How far an agent is with the plan of a goal in words: facts in, state out.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mo_git.model import Fact, Kind, Plan
+from mo_git.plan import plan_from_data
+
+ABOUT_PLANNING = frozenset(
+    {Kind.PLAN_STARTED, Kind.PLAN_REFUSED, Kind.PLAN_FAILED, Kind.PLANNED, Kind.PLAN_APPROVED}
+)
+
+
+@dataclass(slots=True)
+class Planning:
+    """Lists hold the data of facts since a person last said resume, oldest first."""
+
+    runs: int = 0  # numbers only grow
+    refusals: list[Mapping[str, Any]] = field(default_factory=list)
+    failures: list[Mapping[str, Any]] = field(default_factory=list)
+    not_before: float = 0.0
+    plan: Plan | None = None
+    assumptions: tuple[str, ...] = ()
+    approved: bool = False
+
+    def reset(self) -> None:
+        """A person says that it is worth another try."""
+        self.refusals, self.failures, self.not_before = [], [], 0.0
+
+    def take(self, fact: Fact) -> bool:
+        """Whether the fact had an effect: a goal is planned once, what comes later is late."""
+        data = fact.data
+        if fact.kind == Kind.PLAN_APPROVED:
+            self.approved = True
+            return True
+        if self.plan is not None:
+            return False
+        self.runs = max(self.runs, data["n"])
+        match fact.kind:
+            case Kind.PLAN_REFUSED:
+                self.refusals.append(data)
+            case Kind.PLAN_FAILED:
+                self.failures.append(data)
+                self.not_before = data["not_before"]
+            case Kind.PLANNED:
+                self.plan = plan_from_data(data["plan"], f"the plan of {fact.goal}")
+                self.assumptions = tuple(data.get("assumptions", ()))
+        return True
