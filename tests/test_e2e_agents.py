@@ -303,3 +303,21 @@ def test_a_spent_budget_stops_before_anything_is_done(agents: Mo) -> None:
     agents("do", do(costly), "--budget", "0.5", "--provider", "codex", code=9, timeout=150)
     goal = agents.goal()
     assert (goal.state, goal.plan.tasks) == ("over_budget", ())
+
+
+def test_planning_survives_a_kill_of_the_daemon(agents: Mo, api: StubApi) -> None:
+    script = do({"hang": "before", "times": 1}, {"answer": json.loads(answer(planned("one"))[10:-2])})
+    agents("do", "--detach", script, "--provider", "codex")
+    agents.wait_for(lambda: bool(api.prompts("/responses")), 60)
+    agents.kill()
+    agents("daemon", "start")
+    agents.wait_for(lambda: agents.goal().state == "done", 60)
+    assert agents.goal().planning.runs == 2
+    assert agents.states() == {"one": "landed"}
+
+
+def test_a_cancelled_planner_is_ended(agents: Mo, api: StubApi) -> None:
+    agents("do", "--detach", do({"hang": "before"}), "--provider", "codex")
+    agents.wait_for(lambda: bool(api.prompts("/responses")), 60)
+    agents("cancel", "@last")
+    agents.wait_for(lambda: agents.goal().state == "cancelled" and not agents.programs(), 60)
