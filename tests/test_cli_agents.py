@@ -5,6 +5,7 @@ The program is a script in place of claude: it prints what the real one prints.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 from collections.abc import Iterator
@@ -71,13 +72,17 @@ def use(mo: Mo, tmp_path: Path, events: tuple[dict[str, Any], ...] = SAYS, then:
     return command
 
 
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) for name in ("claude_agent_sdk", "codex_cli_bin")),
+    reason="packages that bundle the agents' programs are installed here",
+)
 def test_without_any_agent(mo: Mo) -> None:
     nowhere = {"PATH": "/usr/bin:/bin"}
     mo.environ = {**mo.environ, **nowhere}
     done = mo("do", "tidy up", code=Exit.AGENT)
     assert done.out == ""
     assert done.err.splitlines() == [
-        "mo: no agent can do task task: codex is not installed; claude is not installed",
+        "mo: no agent can plan it: claude is not installed; codex is not installed",
         '  put claude or codex on PATH, or: pip install "mo-git[agents]"',
         "  mo agents list shows what is there; plans of commands (mo do @plan.toml) and mo demo need none",
     ]
@@ -138,7 +143,7 @@ def test_a_login_that_is_refused(mo: Mo, tmp_path: Path) -> None:
 
 def test_told_said_and_paid(mo: Mo, tmp_path: Path) -> None:
     use(mo, tmp_path, then="echo 1 > one.txt")
-    mo("do", "Add the one.")
+    mo("do", "--single", "Add the one.")
     sent = mo("show", "@last/task", "--prompt").out
     assert "Add the one." in sent
     goal = mo.goal()
