@@ -1,6 +1,8 @@
 # make demo: see it work.  make test: what has to be green before a commit.
 
 PYTHON ?= python3
+# Most tests wait for a daemon, so there are more workers than processors.
+WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
@@ -26,7 +28,7 @@ check: $(STAMP)
 	@$(BIN)/python -m pytest -q --durations=0 --durations-min=5 tests/test_architecture.py
 
 test: check
-	@$(BIN)/python -m pytest -q -m "not slow" -n auto
+	@$(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS)
 
 soak: $(STAMP)
 	@MO_SOAK=1 $(BIN)/python -m pytest -m slow
