@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from mo_daemon import sandbox
 from mo_daemon.containment import _programs, _root_of
+from mo_daemon.sandbox import Room
 
 
 @pytest.mark.parametrize(
@@ -19,6 +23,17 @@ from mo_daemon.containment import _programs, _root_of
 )
 def test_programs_of_a_command_line(argv: tuple[str, ...], programs: list[str]) -> None:
     assert _programs(argv) == programs
+
+
+def test_rooms_that_share_a_cache_are_prepared_at_once(tmp_path: Path) -> None:
+    def prepare(number: int) -> None:
+        room = Room(tmp_path, tmp_path / str(number), tmp_path / "cache")
+        sandbox.prepare(room, (), {})
+
+    for again in range(2):
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(prepare, range(8 * again, 8 * again + 8)))
+        shutil.rmtree(tmp_path / "cache")
 
 
 def test_the_root_of_a_program(tmp_path: Path) -> None:

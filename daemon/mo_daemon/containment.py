@@ -7,6 +7,7 @@ one.  What a person wrote (command tasks) runs as the person's own.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from mo_git.config import Config
 from mo_git.git.repo import Repo
 from mo_git.git.worktrees import admin_of
 from mo_git.home import Home
+
+_preparing = threading.Lock()  # attempts share a cache, and start at the same time in several threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class Containment:
             state_dir,
             not writes,
         )
-        sandbox.prepare(Room(worktree, cell.home, cell.cache, view), places.homes, self.environ)
+        with _preparing:
+            sandbox.prepare(Room(worktree, cell.home, cell.cache, view), places.homes, self.environ)
         return cell
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -143,9 +144,11 @@ def _directory(root: Path, place: str) -> int:
     for name in filter(None, place.split("/")):
         try:
             deeper = os.open(name, _DIRECTORY, dir_fd=handle)
-        except OSError:
-            _remove(handle, name)
-            os.mkdir(name, 0o700, dir_fd=handle)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                _remove(handle, name)
+            with contextlib.suppress(FileExistsError):  # another run of the same cache made it just now
+                os.mkdir(name, 0o700, dir_fd=handle)
             deeper = os.open(name, _DIRECTORY, dir_fd=handle)
         os.close(handle)
         handle = deeper
