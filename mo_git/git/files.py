@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,16 +43,20 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+_discarding = threading.Lock()  # else one thread clears the trash that another just made for its tree
+
+
 def discard(path: Path) -> None:
     """Delete a directory tree: out of sight by one rename, then gone.
 
     Trash that an earlier, killed call left beside it goes too.
     """
-    if os.path.lexists(path):
-        trash = Path(tempfile.mkdtemp(prefix=TRASH, dir=path.parent))
-        path.rename(trash / "tree")
-    for left in path.parent.glob(f"{TRASH}*"):
-        delete_tree(left)
+    with _discarding:
+        if os.path.lexists(path):
+            trash = Path(tempfile.mkdtemp(prefix=TRASH, dir=path.parent))
+            path.rename(trash / "tree")
+        for left in path.parent.glob(f"{TRASH}*"):
+            delete_tree(left)
 
 
 def delete_tree(path: Path) -> None:
