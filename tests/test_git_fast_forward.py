@@ -158,3 +158,31 @@ def test_in_a_linked_worktree(repo: RepoBuilder, ahead: str, tmp_path: Path) -> 
     assert fast_forward(tmp_path / "w", ahead) == FastForward(True)
     assert repo.head("linked") == ahead
     assert (tmp_path / "w/n").read_text() == "new\n"
+
+
+def test_a_branch_that_somebody_moves_meanwhile_stays_theirs(repo: RepoBuilder) -> None:
+    """A filter that runs while git writes the files moves the branch, as a commit just then would."""
+    repo.commit({"a": "1\n", "r": "1\n", ".gitattributes": "n filter=racing\n"})
+    repo.git("checkout", "-q", "-b", "ahead")
+    repo.git("rm", "-q", "r")
+    commit = repo.commit({"a": "2\n", "n": "new\n"})
+    repo.git("checkout", "-q", "main")
+    theirs = repo.branch("theirs", {"p": "p\n"})
+    repo.write({"p": "p\n", "mine": "untracked\n"})
+    repo.git("add", "p")
+    repo.git("config", "filter.racing.smudge", f"git update-ref refs/heads/main {theirs}; cat")
+    assert fast_forward(repo.path, commit) == FastForward(False, Refusal.NOT_FAST_FORWARD)
+    assert (repo.head("main"), repo.git("status", "-s")) == (theirs, "?? mine")
+    assert ((repo.path / "a").read_text(), (repo.path / "n").exists()) == ("1\n", False)
+
+
+def test_a_branch_that_is_locked_stays_where_it_was(repo: RepoBuilder, ahead: str) -> None:
+    repo.write({"mine": "untracked\n", "staged": "s\n"})
+    repo.git("add", "staged")
+    lock = repo.path / ".git/refs/heads/main.lock"
+    lock.touch()
+    before = state(repo)
+    found = fast_forward(repo.path, ahead)
+    assert (found.moved, found.refusal) == (False, Refusal.OTHER)
+    assert "main.lock" in found.detail
+    assert state(repo) == before

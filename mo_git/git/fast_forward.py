@@ -39,9 +39,11 @@ class FastForward:
 def fast_forward(worktree: Path, commit: str) -> FastForward:
     """Move the branch that a worktree has checked out forward to a commit, with its files and index.
 
-    Never touches uncommitted work: changed, untracked and ignored files in the way refuse the move.
+    Never touches uncommitted work: changed, untracked and ignored files in the way refuse the move.  Where
+    somebody moves the branch at the same moment, theirs counts, and files and index are as they left them.
     """
     git = Git(worktree, sparse=True)
+    head = git.text("rev-parse", "HEAD")
     if operation := operation_in_progress(discover(worktree)):
         return FastForward(False, Refusal.OPERATION, detail=operation)
     forward = git("merge-base", "--is-ancestor", "HEAD", commit, check=False)
@@ -52,15 +54,36 @@ def fast_forward(worktree: Path, commit: str) -> FastForward:
             return FastForward(True)
         return FastForward(False, Refusal.NOT_FAST_FORWARD)
     # Options are spelled out because config and branch.NAME.mergeOptions may say otherwise.
+    staged = _names(git, "diff", "--cached", "--name-only", "--no-renames", "-z", head)
     options = "--ff-only --no-squash --commit --no-autostash --no-overwrite-ignore --no-stat -q"
     done = git("merge", *options.split(), commit, check=False)
     if done.code == 0:
         return FastForward(True, uncommitted=tuple(sorted(_dirty(git) | _untracked(git))))
-    return _refusal(git, commit, done)
+    coming = _names(git, "diff", "--name-only", "--no-renames", "-z", head, commit)
+    if coming and not coming & staged and _applied(git, commit, coming):
+        return _undone(git, commit, done)
+    return _refusal(git, coming, done)
 
 
-def _refusal(git: Git, commit: str, done: Completed) -> FastForward:
-    coming = _names(git, "diff", "--name-only", "--no-renames", "-z", "HEAD", commit)
+def _applied(git: Git, commit: str, coming: set[str]) -> bool:
+    """Whether the index is the commit's already: git writes files and index before it moves the branch."""
+    return not _names(git, "diff", "--cached", "--name-only", "--no-renames", "-z", commit) & coming
+
+
+def _undone(git: Git, commit: str, done: Completed) -> FastForward:
+    """Back to the branch as it is now: the branch could not be moved, because somebody else moved it.
+
+    The two-tree merge of git-read-tree(1) changes only what is exactly as the commit has it.
+    """
+    back = git("read-tree", "-m", "-u", commit, "HEAD", check=False)
+    if back.code:
+        return FastForward(False, Refusal.OTHER, detail=back.error_text)
+    if git("merge-base", "--is-ancestor", "HEAD", commit, check=False).code:
+        return FastForward(False, Refusal.NOT_FAST_FORWARD)
+    return FastForward(False, Refusal.OTHER, detail=done.error_text)
+
+
+def _refusal(git: Git, coming: set[str], done: Completed) -> FastForward:
     for refusal, present in (
         (Refusal.DIRTY, _dirty(git)),
         (Refusal.UNTRACKED, _untracked(git) | _names(git, "ls-files", "-o", "-z")),
