@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import agent_proof, names
+from mo_daemon import agent_proof, harvest, names
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
+from mo_daemon.worktrees import Slot
 from mo_git.errors import MoError
 from mo_git.git import refs, worktrees
 from mo_git.lifecycle import GoalStatus, has_ended, new_goal, replay
@@ -117,21 +118,18 @@ class Chores:
         ]
         if wanted and not ended:
             raise MoError(f"{wanted} has not ended", f"mo cancel {wanted} first")
-        details: list[str] = []
-        freed = 0
+        details, freed = await self.services.git(self._collect_worktrees, ended, dry)
         for goal in ended:
             lines, size = await self.services.git(self._collect, goal, dry)
             details += lines
             freed += size
-        lines, size = await self.services.git(self._collect_worktrees, ended, dry)
-        details += lines
         what = "would remove" if dry else "removed"
-        size_mb = (freed + size) / 2**20
+        size_mb = freed / 2**20
         return {
             "ok": True,
             "message": f"{what} {len(details)} things, {size_mb:.1f} MiB",
             "details": details,
-            "bytes": freed + size,
+            "bytes": freed,
         }
 
     def _all_goals(self) -> list[GoalStatus]:
@@ -146,10 +144,7 @@ class Chores:
 
     def _collect_worktrees(self, ended: list[GoalStatus], dry: bool) -> tuple[list[str], int]:
         pool, lines, freed = self.services.pool, [], 0
-        branches = [
-            task.attempts[-1].branch for goal in ended for task in goal.tasks.values() if task.attempts
-        ]
-        kept = [slot for branch in branches if (slot := pool.kept_on(branch)) is not None]
+        kept = [slot for goal in ended for slot in self._kept_worktrees(goal).values()]
         for slot in [*pool.unused(), *kept]:
             freed += _size(slot.path)
             lines.append(f"worktree {slot.path}")
@@ -157,24 +152,34 @@ class Chores:
                 pool.remove(slot)
         return lines, freed
 
+    def _kept_worktrees(self, goal: GoalStatus) -> dict[str, Slot]:
+        """Branch -> the worktree that was kept on it."""
+        branches = [task.attempts[-1].branch for task in goal.tasks.values() if task.attempts]
+        pool = self.services.pool
+        return {branch: slot for branch in branches if (slot := pool.kept_on(branch)) is not None}
+
     def _collect(self, goal: GoalStatus, dry: bool) -> tuple[list[str], int]:
-        """Logs and keep-refs of a goal, and its task branches that integration contains."""
-        repo, lines, freed = self.services.repo, [], 0
-        logs = self.services.home.path / "runs" / goal.id
-        if logs.exists():
-            freed += _size(logs)
-            lines.append(f"logs {logs}")
-            if not dry:
-                shutil.rmtree(logs, ignore_errors=True)
+        """Logs, private directories and keep-refs of a goal, and its task branches that integration contains."""
+        repo, state, lines, freed = self.services.repo, self.services.state, [], 0
+        for what, directory in (
+            ("logs", self.services.home.path / "runs" / goal.id),
+            ("homes of agents", state / "cells" / goal.id),
+            ("sessions of agents", state / "agents" / goal.id),
+            ("kept work", harvest.shelf(state, goal.id)),
+        ):
+            if directory.exists():
+                freed += _size(directory)
+                lines.append(f"{what} {directory}")
+                if not dry:
+                    shutil.rmtree(directory, ignore_errors=True)
         prefix = f"{self.services.settings.git.branch_prefix}{goal.id}/"
+        kept = self._kept_worktrees(goal)  # gone by now, but for a dry run
         for name, oid in refs.listing(repo, f"refs/heads/{prefix}").items():
-            if name.endswith("/integration"):
+            branch = name.removeprefix("refs/heads/")
+            if branch == f"{prefix}integration" or not repo.is_ancestor(oid, goal.integration):
                 continue
-            if (
-                repo.is_ancestor(oid, goal.integration)
-                and worktrees.holder(repo, name[len("refs/heads/") :]) is None
-            ):
-                lines.append(f"branch {name[len('refs/heads/') :]} (landed)")
+            if branch in kept or worktrees.holder(repo, branch) is None:
+                lines.append(f"branch {branch} (contained in integration)")
                 if not dry:
                     refs.delete(repo, name, oid)
         for name, oid in refs.listing(repo, f"refs/mo/keep/{goal.id}/").items():

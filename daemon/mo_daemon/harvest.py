@@ -129,7 +129,7 @@ def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, wh
         try:
             found = look(repo, worktree, base)
         except AttemptFailed:
-            return str(_set_aside(worktree, f"{goal}-{task}-{n}"))
+            return str(_set_aside(worktree, goal, f"{task}-{n}"))
     name, kept = f"refs/mo/keep/{goal}/{task}/{n}", ""
     before = refs.read(repo, name)
     if before is not None and repo.tree_of(before) == found.tree:
@@ -150,12 +150,17 @@ def _disarm(worktree: Path) -> None:
                 entry.rename(entry.with_name("kept" + entry.name))
 
 
-def _set_aside(worktree: Path, name: str) -> Path:
+def shelf(state: Path, goal: str) -> Path:
+    """Where worktrees that git cannot read are kept."""
+    return state / "kept" / goal
+
+
+def _set_aside(worktree: Path, goal: str, name: str) -> Path:
     """The last way to lose nothing: the directory itself, beside the worktrees; the slot is made anew."""
-    shelf = worktree.parent.parent / "kept"
-    shelf.mkdir(exist_ok=True)
+    directory = shelf(worktree.parent.parent, goal)
+    directory.mkdir(parents=True, exist_ok=True)
     number = 1
-    while os.path.lexists(place := shelf / (name if number == 1 else f"{name}-{number}")):
+    while os.path.lexists(place := directory / (name if number == 1 else f"{name}-{number}")):
         number += 1
     worktree.rename(place)
     return place
