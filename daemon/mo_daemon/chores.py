@@ -159,7 +159,7 @@ class Chores:
         return {branch: slot for branch in branches if (slot := pool.kept_on(branch)) is not None}
 
     def _collect(self, goal: GoalStatus, dry: bool) -> tuple[list[str], int]:
-        """Logs, private directories and keep-refs of a goal, and its task branches that integration contains."""
+        """Logs, private directories and keep-refs of a goal, and task branches that integration contains."""
         repo, state, lines, freed = self.services.repo, self.services.state, [], 0
         for what, directory in (
             ("logs", self.services.home.path / "runs" / goal.id),
