@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from mo_daemon.containment import Confinement
 from mo_daemon.gate import GREEN, NONE, RED, UNKNOWN, GateCommand, GateRun, GateSlot, Provision, Started
 from mo_daemon.gate_remedy import leaks, remedy, unknown_remedy
 from mo_daemon.runners import package_scripts
@@ -52,9 +53,19 @@ async def prove(
     main_top: Path,
     provision: Provision | None = None,
     started: Started | None = None,
+    confinement: Confinement | None = None,
 ) -> Proof:
     """Prove the gate on the commit `base`; logs go to `log_dir`, `main_top` is the main checkout."""
-    run = partial(slot.run, base, command, env=env, token=token, provision=provision, started=started)
+    run = partial(
+        slot.run,
+        base,
+        command,
+        env=env,
+        token=token,
+        provision=provision,
+        started=started,
+        confinement=confinement,
+    )
     baseline = await run(log=log_dir / "base.log", baseline=None)
     if baseline.result == UNKNOWN:
         baseline = await run(log=log_dir / "base-again.log", baseline=None)
@@ -210,7 +221,7 @@ async def _trace(
     spoil: Callable[[], None],
 ) -> frozenset[str]:
     """Run the spoilt gate once more; real paths of all Python modules that its programs had loaded."""
-    place = slot.path.with_name(f"{slot.path.name}.trace")
+    place = slot.trace
     site, out = place / "site", place / "out"
     shutil.rmtree(place, ignore_errors=True)
     try:
