@@ -18,7 +18,7 @@ from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import SALVAGED
-from mo_daemon.containment import Cell, Confinement
+from mo_daemon.containment import SETUP_AS_YOU, Cell, Confinement
 from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.paid_run import COMMAND
@@ -171,7 +171,10 @@ async def _provision(attempt: Attempt) -> None:
             confinement=_setup_confinement(attempt),
         )
     if not prepared.ok:
-        raise AttemptFailed(FailureClass.SETUP_FAILED, prepared.reason)
+        containment = attempt.services.containment
+        way = containment.remedy(prepared.reason, SETUP_AS_YOU) if containment.setup else ""
+        reason = "; ".join(filter(None, (prepared.reason, way)))
+        raise AttemptFailed(FailureClass.SETUP_FAILED, reason)
 
 
 def _setup_confinement(attempt: Attempt) -> Confinement | None:

@@ -30,6 +30,7 @@ from mo_daemon.sandbox import (
     inner_group,
     toolchains,
 )
+from mo_daemon.sandbox_remedy import sandbox_remedy
 from mo_daemon.threads import in_thread
 from mo_git import process
 from mo_git.config import Config
@@ -40,6 +41,9 @@ from mo_git.home import Home
 
 # Caches of tools.  Agents write to that of tasks, so nothing that a gate reads may come from there.
 TASKS, GATES = "cache", "cache-of-gates"
+
+# Settings that do without a cell.
+GATE_AS_YOU, SETUP_AS_YOU = "gate.sandbox", "workspace.setup_sandbox"
 
 _GOALS = 16  # whose tool chains are remembered
 _preparing = threading.Lock()  # attempts share a cache, and start at the same time in several threads
@@ -145,6 +149,10 @@ class Containment:
         policy = self.policy
         lists = [sorted(paths) for paths in (policy.hide, policy.read, policy.writable)]
         return json.dumps([self.tier.name, policy.profile, policy.network, policy.tmp_mb, *lists])
+
+    def remedy(self, output: str, as_you: str) -> str:
+        """What to set, where the output of a program says that the sandbox was in its way."""
+        return sandbox_remedy(output, as_you, network=self.policy.network)
 
     @property
     def all_rules(self) -> str:

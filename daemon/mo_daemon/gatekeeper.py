@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mo_daemon import environment, gate_environment, gate_memory, names
-from mo_daemon.containment import GATES, Cell, Confinement
+from mo_daemon.containment import GATE_AS_YOU, GATES, SETUP_AS_YOU, Cell, Confinement
 from mo_daemon.fingerprint import Fingerprints
 from mo_daemon.gate import (
+    GREEN,
     NONE,
     RED,
     UNKNOWN,
@@ -29,12 +30,14 @@ from mo_daemon.gate_proof import Proof, prove
 from mo_daemon.gate_remedy import unknown_remedy
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import detect
-from mo_daemon.services import Services
+from mo_daemon.services import Services, tail
 from mo_daemon.testids import Tests
 from mo_git import process
 from mo_git.errors import Exit, MoError
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import Command, Kind, NewFact
+
+_LOG_END = 65536  # bytes in which a run says what was in its way
 
 
 class Gatekeeper:
@@ -148,11 +151,10 @@ class Gatekeeper:
                     worktree, env=env, token=token, log=log, confinement=confinement
                 )
             if not prepared.ok:  # the environment's fault: says nothing about what is gated
-                raise MoError(
-                    f"set-up failed: {prepared.reason}",
-                    f"correct what it says, or workspace.setup; the log is {log}",
-                    Exit.PERSON,
-                )
+                hint = f"correct what it says, or workspace.setup; the log is {log}"
+                containment = self._services.containment
+                way = containment.remedy(prepared.reason, SETUP_AS_YOU) if confinement else ""
+                raise MoError(f"set-up failed: {prepared.reason}", _joined(hint, way), Exit.PERSON)
             return prepared
 
         return provide
@@ -295,6 +297,7 @@ class Gatekeeper:
             "failing": list(baseline.tests.failing()) if baseline.tests else [],
             "weak": baseline.weak,
             "reason": f"the gate fails on the base already: {baseline.reason}" if red else baseline.reason,
+            "hint": self._hint(baseline),
             "red": red,
             "tests": len(baseline.tests.outcomes) if baseline.tests else 0,
         }
@@ -307,7 +310,7 @@ class Gatekeeper:
         if run.result == UNKNOWN:
             async with self._slot() as slot:
                 await slot.prepare(goal.base)
-                hint = unknown_remedy(slot.path, command.command, run)
+                hint = _joined(unknown_remedy(slot.path, command.command, run), self._hint(run))
             raise MoError(f"gate gives no result on the base: {run.reason}", hint, Exit.GATE)
         return run
 
@@ -329,5 +332,17 @@ class Gatekeeper:
                     confinement=self._confinement(goal, slot, goal.base),
                 )
         if not proof.ok:
-            raise MoError(f"gate not proved: {proof.reason}", proof.hint, Exit.GATE)
+            hint = _joined(proof.hint, self._hint(proof.baseline))
+            raise MoError(f"gate not proved: {proof.reason}", hint, Exit.GATE)
         return proof
+
+    def _hint(self, run: GateRun) -> str:
+        """What to set, where a run that is not green says that the sandbox was in its way."""
+        containment = self._services.containment
+        if not containment.gates or run.result == GREEN:
+            return ""
+        return containment.remedy(tail(run.log, _LOG_END), GATE_AS_YOU)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
