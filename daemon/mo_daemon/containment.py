@@ -152,7 +152,8 @@ class Containment:
 
     def remedy(self, output: str, as_you: str) -> str:
         """What to set, where the output of a program says that the sandbox was in its way."""
-        return sandbox_remedy(output, as_you, network=self.policy.network)
+        closed = (self.home.top, self.home.common_dir, self.state)
+        return sandbox_remedy(output, as_you, closed, network=self.policy.network)
 
     @property
     def all_rules(self) -> str:

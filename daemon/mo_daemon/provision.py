@@ -193,9 +193,9 @@ class Provisioner:
             parts.append(f"{path} {status.st_mtime_ns} {status.st_size}")
         if (job.worktree / ".gitmodules").is_file():
             parts += [f"{path} {oid}" for path, oid in submodules.known(job.worktree, "HEAD").items()]
-        joined = "\0".join(parts).encode("utf-8", "surrogateescape")
         if job.confinement:
             parts.append(job.confinement.rules)
+        joined = "\0".join(parts).encode("utf-8", "surrogateescape")
         return parts[0] if len(parts) == 1 else hashlib.sha256(joined).hexdigest()
 
     async def _set_up(self, job: _Job, key: str, wanted: Sequence[str]) -> bool:

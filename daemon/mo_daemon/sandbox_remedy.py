@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mo_git.tomltext import toml_value
@@ -29,21 +29,22 @@ _FULL = re.compile(r"No space left on device|ENOSPC")
 _NAMESPACES = re.compile(r"bwrap:|unshare|user namespace|clone3?\(", re.I)
 
 
-def sandbox_remedy(output: str, as_you: str, *, network: bool) -> str:
+def sandbox_remedy(output: str, as_you: str, closed: Collection[Path], *, network: bool) -> str:
     """What to set, for the end of a program's output; empty where nothing speaks of the sandbox.
 
-    `as_you` is the setting that does without a sandbox, `network` whether it is open.
+    `as_you` is the setting that does without a sandbox, `network` whether it is open.  What lies in the
+    `closed` directories has to stay hidden.
     """
-    return "; ".join(dict.fromkeys(_remedies(output, as_you, network)))
+    return "; ".join(dict.fromkeys(_remedies(output, as_you, closed, network)))
 
 
-def _remedies(output: str, as_you: str, network: bool) -> Iterator[str]:
+def _remedies(output: str, as_you: str, closed: Collection[Path], network: bool) -> Iterator[str]:
     free = f"mo config set {as_you} false runs it as you, without the sandbox"
     for line in output.splitlines():
         if _READ_ONLY.search(line):
-            yield from (_add("gate.writable", _directory(path)) for path in _paths(line))
+            yield from (_add("gate.writable", _directory(path)) for path in _paths(line, closed))
         elif _ABSENT.search(line):
-            for path in _paths(line):
+            for path in _paths(line, closed):
                 if path.is_socket():
                     yield f"{path} is a socket, and the sandbox hides those: {free}"
                 elif path.exists():
@@ -56,8 +57,10 @@ def _remedies(output: str, as_you: str, network: bool) -> Iterator[str]:
             yield f"it may want to make a sandbox itself: {free}"
 
 
-def _paths(line: str) -> Iterator[Path]:
-    yield from map(Path, _PATH.findall(line))
+def _paths(line: str, closed: Collection[Path]) -> Iterator[Path]:
+    for path in (Path(name.rstrip(".")) for name in _PATH.findall(line)):
+        if not any(path.is_relative_to(one) or one.is_relative_to(path) for one in closed):
+            yield path
 
 
 def _directory(path: Path) -> Path:
