@@ -381,6 +381,7 @@ def _clear(top: Path, pattern: str) -> None:
 
 
 def _changed(top: Path) -> tuple[str, ...]:
-    """Tracked files that differ from the commit."""
-    listed = Git(top)("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no").out
+    """Tracked files that differ from the commit; never a look into submodules, whose settings git obeys."""
+    quiet = ("--no-renames", "--untracked-files=no", "--ignore-submodules=all")
+    listed = Git(top)("status", "--porcelain=v1", "-z", *quiet).out
     return tuple(os.fsdecode(entry[3:]) for entry in listed.split(b"\0") if entry)

@@ -255,6 +255,7 @@ async def _trace(
         (site / "sitecustomize.py").write_text(_SITECUSTOMIZE.replace("OUT", repr(str(out)), 1))
         search = os.pathsep.join(filter(None, (str(site), env.get("PYTHONPATH", ""))))
         await run(env={**env, "PYTHONPATH": search}, log=log_dir / "traced.log", baseline=None, alter=spoil)
-        return frozenset(line for file in out.glob("*.txt") for line in file.read_text().splitlines())
+        files = [file for file in out.glob("*.txt") if file.is_file()]
+        return frozenset(line for file in files for line in file.read_text("utf-8", "replace").splitlines())
     finally:
         shutil.rmtree(place, ignore_errors=True)
