@@ -422,7 +422,7 @@ def test_a_gate_that_replaces_the_pointer_to_the_repository_is_not_judged(bench:
 
 
 def test_what_a_gate_puts_into_a_submodule_steers_no_git_of_mine(bench: Bench, tmp_path: Path) -> None:
-    """git would ask the file system monitor that a submodule's configuration names."""
+    """mo does not look into one: git reads its configuration, which may name programs."""
     inner = RepoBuilder.create(tmp_path / "inner", {"a": "1\n"})
     bench.repo.git("submodule", "add", "-q", str(inner.path), "sub")
     bench.repo.commit({"more": "1\n"})
