@@ -109,7 +109,7 @@ class Budget(Section):
 
 
 class SandboxSection(Section):
-    """What is around agents, and around the checks of what they wrote."""
+    """What is around agents, and around gates, checks and set-up."""
 
     mode: Literal["auto", "required", "off"] = key(
         "auto", "auto: where bubblewrap works; required: else refuse; off: never", guarded=True
@@ -178,6 +178,7 @@ class Workspace(Section):
     setup: Texts = key((), "commands (sh -c) run once in each fresh worktree", guarded=True)
     teardown: Texts = key((), "commands (sh -c) run before a worktree is removed", guarded=True)
     setup_timeout: float = key(1800.0, "seconds for each of these commands", gt=0)
+    setup_sandbox: bool = key(True, "these commands run in the sandbox, where there is one", guarded=True)
     env_pass: Texts = key((), "names of environment variables that agents and checks get too", guarded=True)
 
 
@@ -189,6 +190,10 @@ class Gate(Section):
     junit: str = key("", "JUnit XML file that the command writes, relative to the worktree")
     keep: Texts = key((), "ignored paths that stay in the gate's worktree between runs")
     proof: Literal["required", "off"] = key("required", "prove first that the gate notices a broken tree")
+    sandbox: bool = key(
+        True, "gates and checks run in the sandbox, where there is one; false: as you", guarded=True
+    )
+    writable: Texts = key((), "further paths that gates, checks and set-up can write", guarded=True)
     parallel: int = key(1, "gate runs at once", ge=1)
 
 

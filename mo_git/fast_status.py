@@ -171,7 +171,7 @@ def with_daemon(document: dict[str, Any], top: str, as_of: float | None) -> dict
     written = _read_json(os.path.join(top, ".mo", "daemon.json"))
     daemon = None
     if written and daemon_alive(written):
-        named = dict.fromkeys(("pid", "version", "started_at", "web", "isolation", "executor"))
+        named = dict.fromkeys(("pid", "version", "started_at", "web", "isolation", "gates", "executor"))
         daemon = {**named, **(document["daemon"] or {}), **{k: written[k] for k in named if k in written}}
     return {**document, "daemon": daemon, "as_of": as_of, "waiting": _waiting(top)}
 
@@ -255,7 +255,9 @@ def _daemon_line(document: dict[str, Any], now: float, color: bool) -> str:
         state = paint("running", "32", color)
         hold = (document.get("limits") or {}).get("hold")
         held = f"; nothing new starts: {one_line(str(hold), 200)}" if hold else ""
-        return f"daemon {state} (pid {daemon['pid']}, mo {one_line(str(daemon['version']))}){held}"
+        free = daemon["isolation"] == "sandbox" and daemon["gates"] == "guard"
+        mine = "; gates and checks run as you" if free else ""
+        return f"daemon {state} (pid {daemon['pid']}, mo {one_line(str(daemon['version']))}){mine}{held}"
     line = "daemon " + paint("stopped", "33", color)
     if as_of is not None:
         line += f", as of {clock(as_of, now)}"

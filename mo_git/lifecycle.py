@@ -196,7 +196,9 @@ class GoalStatus:
 
     @property
     def awaits_approval(self) -> bool:
-        return self.spec.approve and not self.planning.approved and not self.needs_plan
+        """A person wanted to see the plan, or an agent planned commands that no sandbox would hold."""
+        wanted = self.spec.approve or bool(self.planning.unconfined)
+        return wanted and not self.planning.approved and not self.needs_plan
 
     @property
     def reason(self) -> str:

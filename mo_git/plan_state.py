@@ -25,6 +25,7 @@ class Planning:
     plan: Plan | None = None
     assumptions: tuple[str, ...] = ()
     approved: bool = False
+    unconfined: tuple[str, ...] = ()  # tasks with a check that would run with the person's own rights
 
     def reset(self) -> None:
         """A person says that it is worth another try."""
@@ -48,4 +49,5 @@ class Planning:
             case Kind.PLANNED:
                 self.plan = plan_from_data(data["plan"], f"the plan of {fact.goal}")
                 self.assumptions = tuple(data.get("assumptions", ()))
+                self.unconfined = tuple(data.get("unconfined", ()))
         return True

@@ -591,6 +591,8 @@ def test_doctor(mo: Mo, home: Home) -> None:
     assert "ok    gate        pytest -q" in lines
     assert f"ok    config      {home.path / 'local.toml'}" in lines
     assert not [line for line in lines if line.startswith("fail")]
+    (home.path / "local.toml").write_text('[gate]\ncommand = "pytest -q"\nsandbox = false\n')
+    assert "ok    gate        pytest -q; runs as you (gate.sandbox = false)" in mo.lines("doctor")
 
 
 def test_doctor_names_what_fails_and_the_remedy(mo: Mo, home: Home, repo: RepoBuilder) -> None:

@@ -249,6 +249,22 @@ def test_an_answer_that_stays_invalid_halts_the_goal(agents: Mo) -> None:
     agents.wait_for(lambda: agents.goal().planning.runs == 6 and agents.goal().state == "halted", 120)
 
 
+def test_planned_checks_run_in_the_sandbox_or_wait_for_a_person(agents: Mo) -> None:
+    words = f"Add one. {answer(planned('one', check='echo checked'))}"
+    agents("do", words, "--phase-provider", "execute=codex", timeout=150)
+    assert agents.states() == {"one": "landed"}
+    agents("daemon", "stop")
+    agents.environ["MO_GATE__SANDBOX"] = "false"
+    again = f"Add two. {answer(planned('two', check='echo checked'))}"
+    agents("do", again, "--phase-provider", "execute=codex", code=5, timeout=150)
+    (need,) = agents.json("show", "@last")["goal"]["needs"]
+    assert need["why"] == (
+        "the plan waits for you: 1 task; its checks would run as you, without a sandbox: two: echo checked"
+    )
+    agents(*need["do"].split()[1:])
+    agents.wait_for(lambda: agents.goal().state == "done", 60)
+
+
 def test_a_person_approves_the_plan(agents: Mo) -> None:
     agents("do", "--approve", f"Add one. {answer(planned('one'))}", code=5, timeout=150)
     assert agents.states() == {"one": "pending"}

@@ -193,8 +193,12 @@ def test_facts_of_finished_work_wait_for_room(world: World, tmp_path: Path) -> N
 
 
 def test_a_landing_that_cannot_be_noted_does_not_happen(world: World, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    world.configure(gate={"command": f"test ! -e a.txt || {{ {wait_for_file(go)}; }}", "proof": "off"})
+    go = tmp_path / "signals/go"
+    go.parent.mkdir()
+    world.configure(
+        gate={"command": f"test ! -e a.txt || {{ {wait_for_file(go)}; }}", "proof": "off"},
+        sandbox={"read": [str(go.parent)]},
+    )
     goal = world.queue(write("a"))
 
     async def script(engine: Engine) -> GoalStatus:

@@ -196,7 +196,7 @@ def test_a_process_that_ended_is_no_daemon() -> None:
 
 def test_the_document_keeps_its_promise(home: Home) -> None:
     publish(home, failed(), working())
-    for daemon in (None, running_daemon(isolation="guard", executor="local")):
+    for daemon in (None, running_daemon(isolation="sandbox", gates="guard", executor="local")):
         if daemon:
             home.write_daemon(daemon)
         document = loaded(home)
@@ -207,9 +207,13 @@ def test_the_document_keeps_its_promise(home: Home) -> None:
         "version": "9.9.9",
         "started_at": START,
         "web": None,
-        "isolation": "guard",
+        "isolation": "sandbox",
+        "gates": "guard",
         "executor": "local",
     }
+    assert fast_status.text(document, START + 100).startswith(
+        f"daemon running (pid {os.getpid()}, mo 9.9.9); gates and checks run as you\n"
+    )
 
 
 def test_requests_that_wait_are_counted(home: Home) -> None:

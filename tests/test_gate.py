@@ -421,6 +421,18 @@ def test_a_gate_that_replaces_the_pointer_to_the_repository_is_not_judged(bench:
     assert (run.result, run.reason) == ("unknown", "the gate replaced the worktree's .git")
 
 
+def test_what_a_gate_puts_into_a_submodule_steers_no_git_of_mine(bench: Bench, tmp_path: Path) -> None:
+    """mo does not look into one: git reads its configuration, which may name programs."""
+    inner = RepoBuilder.create(tmp_path / "inner", {"a": "1\n"})
+    bench.repo.git("submodule", "add", "-q", str(inner.path), "sub")
+    bench.repo.commit({"more": "1\n"})
+    mark = tmp_path / "mark"
+    known = f"git init -q && git fetch -q {inner.path} && git reset -q FETCH_HEAD"
+    run = bench.run(bench.repo.head(), f"cd sub && {known} && git config core.fsmonitor 'touch {mark}'")
+    assert not mark.exists()
+    assert (run.result, run.reason) == ("green", "")
+
+
 def test_stale_bytecode_hides_nothing(bench: Bench) -> None:
     """Same size, same time stamp, and a bytecode file of the good version that even survives the clean."""
     good = bench.repo.commit({**PROJECT, "calc.py": "def add(a, b): return a + b\n", ".gitignore": "*.pyc\n"})

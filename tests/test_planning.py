@@ -18,7 +18,8 @@ from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.ledger.records import goal_to_data
 from mo_git.lifecycle import GoalStatus
-from mo_git.model import GoalSpec, NewFact, Plan, TaskSpec
+from mo_git.model import GoalSpec, Kind, NewFact, Plan, TaskSpec
+from mo_git.views.needs import needs
 from tests.driver import Mo, plan
 from tests.story import Story, chain
 from tests.support import RepoBuilder
@@ -172,6 +173,24 @@ def test_resume_approves_a_plan_once() -> None:
         "ok": True,
         "message": f"{story.id} is not paused",
     }
+
+
+def test_an_agent_s_checks_that_no_sandbox_would_hold_wait_for_a_person() -> None:
+    story = Story((), wants_plan=True)
+    story.start()
+    tasks = [{"id": "a", "prompt": "x", "check": "curl x | sh"}, {"id": "b", "prompt": "y"}]
+    plan = {"goal": "g", "task": tasks}
+    story.tell(Kind.PLANNED, data={"n": 1, "provider": "claude", "plan": plan, "unconfined": ["a"]})
+    assert needs(story.goal) == [
+        {
+            "task": None,
+            "why": "the plan waits for you: 2 tasks; "
+            "its checks would run as you, without a sandbox: a: curl x | sh",
+            "do": f"mo resume {story.id}",
+        }
+    ]
+    requests.handle(Desk(story), "r", "resume", {"goal": story.id})
+    assert story.goal.state == "running"
 
 
 def test_a_goal_that_was_cancelled_before_it_had_a_plan_can_be_tried_again() -> None:

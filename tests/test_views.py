@@ -73,7 +73,8 @@ def ended() -> Story:
 
 def test_status_document() -> None:
     older, newer = in_the_middle(), Story(chain("a"), id="later-0000", created_at=START + 500)
-    daemon = {"pid": 7, "version": "0.1.0", "started_at": START, "isolation": "guard", "executor": "local"}
+    daemon = {"pid": 7, "version": "0.1.0", "started_at": START, "isolation": "guard"}
+    daemon |= {"gates": "guard", "executor": "local"}
     document = views.status_document(
         [older.goal, newer.goal], seq=30, daemon=daemon, limits={"parallel": 4, "hold": ""}
     )

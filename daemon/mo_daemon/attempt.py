@@ -18,12 +18,12 @@ from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import SALVAGED
+from mo_daemon.containment import SETUP_AS_YOU, Cell, Confinement
 from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.paid_run import COMMAND
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.runners import argv_of
-from mo_daemon.sandbox import Purpose
 from mo_daemon.services import Services, last_line, out_of_space, tail
 from mo_daemon.worktrees import Slot
 from mo_git import resources
@@ -164,10 +164,37 @@ def _keep_what_lies_there(attempt: Attempt) -> None:
 async def _provision(attempt: Attempt) -> None:
     with attempt.services.program(f"set-up of {attempt.name}") as token:
         prepared = await attempt.services.provisioner.prepare(
-            attempt.slot.path, env=attempt.env, token=token, log=attempt.run_dir / "setup.log"
+            attempt.slot.path,
+            env=attempt.env,
+            token=token,
+            log=attempt.run_dir / "setup.log",
+            confinement=_setup_confinement(attempt),
         )
     if not prepared.ok:
-        raise AttemptFailed(FailureClass.SETUP_FAILED, prepared.reason)
+        containment = attempt.services.containment
+        way = containment.remedy(prepared.reason, SETUP_AS_YOU) if containment.setup else ""
+        reason = "; ".join(filter(None, (prepared.reason, way)))
+        raise AttemptFailed(FailureClass.SETUP_FAILED, reason)
+
+
+def _setup_confinement(attempt: Attempt) -> Confinement | None:
+    """Set-up has a home of its own each time: what it leaves there, no agent would find."""
+    services = attempt.services
+    if not services.containment.setup:
+        return None
+
+    def cell() -> Cell:
+        return services.containment.cell(
+            services.repo,
+            f".tasks/{attempt.slot.number}",
+            attempt.slot.path,
+            execution.refs_seen(attempt),
+            None,
+            goal=attempt.goal.id,
+            fresh=True,
+        )
+
+    return Confinement(services.containment.rules, cell)
 
 
 async def _applicable(attempt: Attempt) -> None:
@@ -178,20 +205,19 @@ async def _applicable(attempt: Attempt) -> None:
         raise NotApplicable(" ".join(attempt.task.spec.when))
 
 
-async def _run(attempt: Attempt, argv: tuple[str, ...], log: str, timeout: float) -> Any:
+async def _run(
+    attempt: Attempt, argv: tuple[str, ...], log: str, timeout: float, cell: Cell | None = None
+) -> Any:
     """Run one of the attempt's programs in its worktree, with its local tools first on PATH."""
-    env: Mapping[str, str] = environment.with_local_tools(attempt.env, attempt.slot.path)
-    if attempt.cell is not None:
-        argv, env = await attempt.services.git(attempt.cell.enclose, argv, env, Purpose.CHECK)
     try:
         return await attempt.services.run(
             argv,
-            contained=attempt.cell is not None,
             cwd=attempt.slot.path,
-            env=env,
+            env=environment.with_local_tools(attempt.env, attempt.slot.path),
             log=attempt.run_dir / log,
             timeout=timeout,
             purpose=attempt.name,
+            cell=cell,
         )
     except OSError as error:
         if out_of_space(error):
@@ -225,7 +251,9 @@ async def _check(attempt: Attempt) -> None:
     check = attempt.task.spec.check
     if check is None:
         return
-    ending = await _run(attempt, argv_of(check), "check.log", attempt.services.settings.gate.timeout)
+    cell = await execution.check_cell(attempt)
+    timeout = attempt.services.settings.gate.timeout
+    ending = await _run(attempt, argv_of(check), "check.log", timeout, cell)
     if ending.code != 0:
         line = last_line(attempt.run_dir / "check.log")
         how = "timed out" if ending.timed_out else f"exit code {ending.code}"
@@ -309,7 +337,11 @@ async def _close(attempt: Attempt, hold: bool) -> None:
         if services.settings.workspace.teardown:
             with services.program(f"teardown of {attempt.name}") as token:
                 await services.provisioner.teardown(
-                    attempt.slot.path, env=attempt.env, token=token, log=attempt.run_dir / "teardown.log"
+                    attempt.slot.path,
+                    env=attempt.env,
+                    token=token,
+                    log=attempt.run_dir / "teardown.log",
+                    confinement=_setup_confinement(attempt),
                 )
         if not hold:
             await services.git(services.pool.detach, attempt.slot, attempt.base)

@@ -10,6 +10,7 @@ from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.briefing import TEAM_FILES, brief
 from mo_daemon.classify import UNUSABLE, GiveUp, next_step
+from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.paid_run import COMMAND, PaidRun, retry_settings
 from mo_daemon.routing import Choice, NoAgent, Wish, route
@@ -71,7 +72,7 @@ async def run(attempt: Attempt) -> Outcome:
 
 async def _enter_cell(attempt: Attempt, paid: PaidRun) -> None:
     """The sandbox of a restricted agent, where the platform has one; the guard tier elsewhere."""
-    services, goal = attempt.services, attempt.goal
+    services = attempt.services
     if attempt.agent.name == COMMAND:
         return
     attempt.state_dir = paid.state_dir(attempt.task.spec.id) or _own_state(attempt)
@@ -82,18 +83,36 @@ async def _enter_cell(attempt: Attempt, paid: PaidRun) -> None:
     }
     if modes[attempt.agent.name] != "restricted" or not services.containment.tier.contained:
         return
+    attempt.cell = await _cell(attempt)
+
+
+async def _cell(attempt: Attempt) -> Cell:
+    services = attempt.services
+    return await services.git(
+        services.containment.cell,
+        services.repo,
+        f"{attempt.goal.id}/{attempt.task.spec.id}",
+        attempt.slot.path,
+        refs_seen(attempt),
+        attempt.state_dir,
+    )
+
+
+def refs_seen(attempt: Attempt) -> dict[str, str]:
+    """What an attempt's view of the repository names: bases, its own branch, its dependencies' work."""
+    goal, prefix = attempt.goal, attempt.services.settings.git.branch_prefix
     seen = {names.base_ref(goal.id): goal.base, names.head(attempt.branch): attempt.base}
     for name in attempt.task.spec.depends_on:
         if commit := goal.tasks[name].commit:
-            seen[names.head(names.task_branch(settings.git.branch_prefix, goal.id, name))] = commit
-    attempt.cell = await services.git(
-        services.containment.cell,
-        services.repo,
-        f"{goal.id}/{attempt.task.spec.id}",
-        attempt.slot.path,
-        seen,
-        attempt.state_dir,
-    )
+            seen[names.head(names.task_branch(prefix, goal.id, name))] = commit
+    return seen
+
+
+async def check_cell(attempt: Attempt) -> Cell | None:
+    """Where the task's check runs; None: with the person's own rights."""
+    if not attempt.services.containment.gates:
+        return None
+    return attempt.cell or await _cell(attempt)
 
 
 def _own_state(attempt: Attempt) -> Path | None:

@@ -19,10 +19,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mo_daemon import sidecar
+from mo_daemon import sandbox, sidecar
+from mo_daemon.containment import Cell, Confinement, start
 from mo_daemon.environment import with_local_tools
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import Instrumented, argv_of, instrument, merge_environment
+from mo_daemon.sandbox import Purpose
 from mo_daemon.testids import ERROR, FAILED, PASSED, Reading, Regression, Tests, go_readable
 from mo_daemon.threads import in_thread
 from mo_daemon.verdicts import GREEN, NO_RESULTS, RED, UNKNOWN, listed, verdict
@@ -37,6 +39,7 @@ NONE = "none"  # a gate command that means: no gate, everything is green, and sh
 __all__ = ["GREEN", "NONE", "RED", "UNKNOWN", "GateCommand", "GateRun", "GateSlot", "cache_key", "verdict"]
 
 _MAX_LINE = 1024 * 1024
+_HEAD = 4096  # bytes of output, in which bwrap says that it could not start the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,14 @@ class GateRun:
         }
 
 
-def cache_key(tree: str, command: GateCommand, environment: Mapping[str, str], fingerprint: str) -> str:
+def cache_key(
+    tree: str, command: GateCommand, environment: Mapping[str, str], fingerprint: str, rules: str = ""
+) -> str:
     """The key of a full gate run's verdict: equal keys mean that the run would be the same.
 
     The tree names submodule commits; `fingerprint` stands for set-up and the versions of the tools
-    (`provision.Provisioner.fingerprint`).  An unknown verdict must never be stored.
+    (`provision.Provisioner.fingerprint`), `rules` for what confines the gate (`Confinement.rules`).  An
+    unknown verdict must never be stored.
     """
     parts = {
         "tree": tree,
@@ -117,7 +123,7 @@ def cache_key(tree: str, command: GateCommand, environment: Mapping[str, str], f
         "path": environment.get("PATH", ""),
         "virtual_env": environment.get("VIRTUAL_ENV", ""),
         "fingerprint": fingerprint,
-        "tier": "none",
+        "rules": rules,
         "tests": "all",
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -149,13 +155,14 @@ class _Lines:
 
 
 class GateSlot:
-    """A warm worktree for gates.  One run at a time; `path` and `<path>.run` belong to it alone."""
+    """A warm worktree for gates.  One run at a time; `path`, `scratch` and `trace` belong to it alone."""
 
     def __init__(self, repo: Repo, path: Path, name: str) -> None:
         self.repo = repo
         self.path = path
         self.name = name
         self.scratch = path.with_name(f"{path.name}.run")
+        self.trace = path.with_name(f"{path.name}.trace")
 
     async def prepare(self, commit: str, keep: Sequence[str] = ()) -> None:
         """Bring the worktree to exactly this commit, detached; only `keep` and set-up results stay."""
@@ -181,10 +188,12 @@ class GateSlot:
         provision: Provision | None = None,
         started: Started | None = None,
         alter: Callable[[], None] | None = None,
+        confinement: Confinement | None = None,
     ) -> GateRun:
         """Gate one commit.  `env` is the whole environment, `log` is replaced.
 
-        `started` hears of every process before its end; `alter` may change the prepared worktree.
+        `started` hears of every process before its end; `alter` may change the prepared worktree.  With
+        `confinement` the gate's programs run in a cell, made when the worktree is ready.
         """
         tree = await in_thread(self.repo.tree_of, commit)
         begin = monotonic()
@@ -200,7 +209,8 @@ class GateSlot:
             return ended(UNKNOWN, f"set-up failed: {prepared.reason}")
         if alter:
             await in_thread(alter)
-        job = _Job(self, command, env, token, log, started)
+        cell = await in_thread(confinement.cell) if confinement else None
+        job = _Job(self, command, env, token, log, started, cell)
         try:
             await in_thread(job.open)
             outcome = await job.run()
@@ -264,6 +274,7 @@ class _Job:
         token: str,
         log: Path,
         started: Started | None,
+        cell: Cell | None,
     ) -> None:
         self._slot = slot
         self._command = command
@@ -271,6 +282,8 @@ class _Job:
         self._token = token
         self._log = log
         self._started = started
+        self._cell = cell
+        self._head = bytearray()
         self._reports = slot.scratch / "reports"
 
     def open(self) -> None:
@@ -294,6 +307,8 @@ class _Job:
         await in_thread(_clear, top, how.clear)
         lines = _Lines(how.keep) if how.keep else None
         code, timed_out = await self._start(how.argv, self._command.command, how.env, lines)
+        if code == 1 and self._cell and (said := sandbox.failure(bytes(self._head))):
+            return _Outcome(how, nothing, trouble=f"the sandbox could not start the gate: {said}")
         return await in_thread(self._read, how, code, timed_out, lines)
 
     def _read(self, how: Instrumented, code: int, timed_out: bool, lines: _Lines | None) -> _Outcome:
@@ -321,11 +336,25 @@ class _Job:
         self, argv: tuple[str, ...], shown: Command, extra: Mapping[str, str], lines: _Lines | None
     ) -> tuple[int, bool]:
         """Run one program to its end: (exit code, timed out).  One that can't start ends as in a shell."""
-        sink = process.Sink(self._log, self._command.log_bytes, lines.feed if lines else None)
+        self._head.clear()
+
+        def hear(chunk: bytes) -> None:
+            self._head.extend(chunk[: _HEAD - len(self._head)])
+            if lines:
+                lines.feed(chunk)
+
+        sink = process.Sink(self._log, self._command.log_bytes, hear)
         sink.feed(f"$ {_shown(shown)}\n".encode("utf-8", "surrogateescape"))
         try:
-            child = process.start(
-                argv, cwd=self._slot.path, env=self.environment(extra), token=self._token, stdout=sink
+            child = await start(
+                self._cell,
+                Purpose.GATE,
+                argv,
+                env=self.environment(extra),
+                own=(self._slot.scratch, self._slot.trace),
+                cwd=self._slot.path,
+                token=self._token,
+                stdout=sink,
             )
         except OSError as error:
             sink.feed(f"{argv[0]}: {error.strerror}\n".encode())
@@ -352,6 +381,7 @@ def _clear(top: Path, pattern: str) -> None:
 
 
 def _changed(top: Path) -> tuple[str, ...]:
-    """Tracked files that differ from the commit."""
-    listed = Git(top)("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no").out
+    """Tracked files that differ from the commit; never a look into submodules, whose settings git obeys."""
+    quiet = ("--no-renames", "--untracked-files=no", "--ignore-submodules=all")
+    listed = Git(top)("status", "--porcelain=v1", "-z", *quiet).out
     return tuple(os.fsdecode(entry[3:]) for entry in listed.split(b"\0") if entry)

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from mo_daemon.containment import Confinement
 from mo_daemon.gate import GREEN, NONE, RED, UNKNOWN, GateCommand, GateRun, GateSlot, Provision, Started
-from mo_daemon.gate_remedy import leaks, remedy, unknown_remedy
+from mo_daemon.gate_remedy import leaks, led_to, remedy, unknown_remedy
 from mo_daemon.runners import package_scripts
-from mo_daemon.services import last_line
+from mo_daemon.services import last_line, tail
 from mo_daemon.threads import in_thread
 from mo_daemon.verdicts import NO_RESULTS
 from mo_git.git.binary import Git
@@ -27,7 +28,7 @@ from mo_git.model import Command
 
 # No language parses this, shells included.
 UNREADABLE = b"<?php ) ] } made unreadable for a moment, to see whether the gate notices\n"
-_SHOWN_LEAKS = 5
+_LOG_END = 65536  # bytes that are searched for why a gate failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,31 @@ async def prove(
     main_top: Path,
     provision: Provision | None = None,
     started: Started | None = None,
+    confinement: Confinement | None = None,
 ) -> Proof:
     """Prove the gate on the commit `base`; logs go to `log_dir`, `main_top` is the main checkout."""
-    run = partial(slot.run, base, command, env=env, token=token, provision=provision, started=started)
+    run = partial(
+        slot.run,
+        base,
+        command,
+        env=env,
+        token=token,
+        provision=provision,
+        started=started,
+        confinement=confinement,
+    )
+
+    async def hidden(reason: str) -> Proof | None:
+        """The refusal of a gate that fails since what is installed leads to the main checkout."""
+        if not confinement:
+            return None
+        used = await _trace(slot, run, log_dir, env)
+        found = await in_thread(led_to, slot.path, main_top, set(_tracked(slot.path)), used)
+        if not found:
+            return None
+        reason += f"; it needs {found[0]}, which the sandbox hides"
+        return Proof(False, baseline, reason, remedy(slot.path, main_top, command.command, found), found)
+
     baseline = await run(log=log_dir / "base.log", baseline=None)
     if baseline.result == UNKNOWN:
         baseline = await run(log=log_dir / "base-again.log", baseline=None)
@@ -62,11 +85,15 @@ async def prove(
         reason = f"the gate gives no result on the base: {baseline.reason}"
         if NO_RESULTS in baseline.reason and (line := last_line(baseline.log)) and not line.startswith("$ "):
             reason += f"; its output ends: {line}"
-        return Proof(False, baseline, reason, unknown_remedy(slot.path, command.command, baseline))
+        refused = await hidden(reason) if _misses_module(baseline) else None
+        hint = unknown_remedy(slot.path, command.command, baseline)
+        return refused or Proof(False, baseline, reason, hint)
     if command.command == NONE:
         return Proof(True, baseline, baseline.reason)
     if baseline.result == RED and not (baseline.tests and baseline.tests.failing()):
-        return Proof(True, baseline, f"the gate fails on the base already: {baseline.reason}")
+        reason = f"the gate fails on the base already: {baseline.reason}"
+        refused = await hidden(reason) if _misses_module(baseline) else None
+        return refused or Proof(True, baseline, reason)
     note = ""
     if baseline.result == RED and baseline.tests:
         note = f"the gate fails on the base already: {_count(len(baseline.tests.failing()))}"
@@ -74,14 +101,23 @@ async def prove(
     spoilt = await run(log=log_dir / "unreadable.log", baseline=baseline.tests, alter=spoil)
     if not _same(baseline, spoilt):
         return Proof(True, baseline, note)
-    traced = await _trace(slot, run, log_dir, env, spoil)
-    leaked = await in_thread(leaks, slot.path, main_top, set(_tracked(slot.path)), traced)
     reason = "the gate passes although the code is unreadable"
     if baseline.result == RED:
         reason = "the gate's tests do the same although the code is unreadable"
+        if refused := await hidden(reason):
+            return refused
+    traced = await _trace(slot, run, log_dir, env, spoil)
+    leaked = await in_thread(leaks, slot.path, main_top, set(_tracked(slot.path)), traced)
     if leaked:
         reason += f"; it really used {leaked[0]}"
     return Proof(False, baseline, reason, remedy(slot.path, main_top, command.command, leaked), leaked)
+
+
+_MISSING = re.compile(r"No module named|ImportError|Cannot find (?:module|package)")
+
+
+def _misses_module(run: GateRun) -> bool:
+    return bool(_MISSING.search(tail(run.log, _LOG_END)))
 
 
 def _same(baseline: GateRun, spoilt: GateRun) -> bool:
@@ -185,7 +221,7 @@ def _tracked(top: Path) -> dict[str, str]:
 _SITECUSTOMIZE = """\
 import atexit, os, sys
 def write(out=OUT):
-    names = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    names = {getattr(module, "__file__", None) for module in list(sys.modules.values())} | set(sys.path)
     with open(os.path.join(out, "%d.txt" % os.getpid()), "a") as file:
         for name in names:
             if isinstance(name, str):
@@ -207,10 +243,10 @@ async def _trace(
     run: Callable[..., Awaitable[GateRun]],
     log_dir: Path,
     env: Mapping[str, str],
-    spoil: Callable[[], None],
+    spoil: Callable[[], None] | None = None,
 ) -> frozenset[str]:
-    """Run the spoilt gate once more; real paths of all Python modules that its programs had loaded."""
-    place = slot.path.with_name(f"{slot.path.name}.trace")
+    """Run the gate once more, spoilt if wanted: real paths of what Python loaded and searched there."""
+    place = slot.trace
     site, out = place / "site", place / "out"
     shutil.rmtree(place, ignore_errors=True)
     try:
@@ -219,6 +255,7 @@ async def _trace(
         (site / "sitecustomize.py").write_text(_SITECUSTOMIZE.replace("OUT", repr(str(out)), 1))
         search = os.pathsep.join(filter(None, (str(site), env.get("PYTHONPATH", ""))))
         await run(env={**env, "PYTHONPATH": search}, log=log_dir / "traced.log", baseline=None, alter=spoil)
-        return frozenset(line for file in out.glob("*.txt") for line in file.read_text().splitlines())
+        files = [file for file in out.glob("*.txt") if file.is_file()]
+        return frozenset(line for file in files for line in file.read_text("utf-8", "replace").splitlines())
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ from mo_git.tomltext import toml_value
 
 _SHOWN = 5
 _PYTHON_RUNNERS = ("pytest", "unittest", "tox")
+_LARGE = 2**20
 _MODULES = (".py", ".pyc", ".so", ".pyd")  # endings of what Python imports
 
 
@@ -45,6 +47,38 @@ def leaks(top: Path, main_top: Path, tracked: Collection[str], modules: Iterable
             copies.append(name)
     packages = sorted({*_links(top, main), *_packages(top, tracked)})
     return tuple((inside + packages + copies)[:_SHOWN])
+
+
+def led_to(top: Path, main_top: Path, tracked: Collection[str], searched: Iterable[str]) -> tuple[str, ...]:
+    """Files of the commit, named as in the main checkout, to which what is installed leads.
+
+    `searched` are the directories on Python's search path.  No program that does not see the main checkout
+    can import anything from there.
+    """
+    top, main = top.resolve(), main_top.resolve()
+    places = {place for name in sorted(searched) for place in _references(Path(name), main)}
+    modules = (_first_module(place.relative_to(main), tracked) for place in sorted(places))
+    found = dict.fromkeys(str(main / module) for module in modules if module)
+    return (*found, *_links(top, main))[:_SHOWN]
+
+
+def _references(site: Path, main: Path) -> Iterator[Path]:
+    """What the files by which pip installs a project in place say about a checkout."""
+    if site.name not in ("site-packages", "dist-packages") or not site.is_dir():
+        return
+    wanted = re.compile(re.escape(str(main)) + r"(?:/[^'\"\n;]*)?(?=['\"\n;]|$)")
+    for pattern in ("*.pth", "*.egg-link", "__editable__*.py"):
+        for file in site.glob(pattern):
+            if file.is_file() and file.stat().st_size < _LARGE:
+                yield from map(Path, wanted.findall(file.read_text("utf-8", "replace")))
+
+
+def _first_module(place: Path, tracked: Collection[str]) -> str:
+    """The module that stands for a directory of the project: a package before a file, the outermost first."""
+    paths = [PurePosixPath(path) for path in tracked if path.endswith(".py")]
+    inside = [path for path in paths if path.is_relative_to(place.as_posix())]
+    ranked = min(inside, key=lambda path: (path.name != "__init__.py", len(path.parts), path), default="")
+    return str(ranked)
 
 
 def _copied(path: Path, tracked: Collection[str]) -> bool:

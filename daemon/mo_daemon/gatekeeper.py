@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, gate_environment, gate_memory
+from mo_daemon import environment, gate_environment, gate_memory, names
+from mo_daemon.containment import GATE_AS_YOU, GATES, SETUP_AS_YOU, Cell, Confinement
 from mo_daemon.fingerprint import Fingerprints
 from mo_daemon.gate import (
+    GREEN,
     NONE,
     RED,
     UNKNOWN,
@@ -28,12 +30,14 @@ from mo_daemon.gate_proof import Proof, prove
 from mo_daemon.gate_remedy import unknown_remedy
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import detect
-from mo_daemon.services import Services
+from mo_daemon.services import Services, tail
 from mo_daemon.testids import Tests
 from mo_git import process
 from mo_git.errors import Exit, MoError
 from mo_git.lifecycle import GoalStatus
 from mo_git.model import Command, Kind, NewFact
+
+_LOG_END = 65536  # bytes in which a run says what was in its way
 
 
 class Gatekeeper:
@@ -109,18 +113,48 @@ class Gatekeeper:
             self._services.repo, state / "gates" / str(self._made), f"mo-{state.name}-gate-{self._made}"
         )
 
-    def _provide(self, goal: GoalStatus, env: Mapping[str, str]) -> Provision:
+    def _confinement(
+        self, goal: GoalStatus, slot: GateSlot, commit: str, setup: bool = False
+    ) -> Confinement | None:
+        """What confines the programs of a gate's worktree; None: nothing does.
+
+        Each run has a fresh home, so that none leaves anything to the next one there.
+        """
+        services = self._services
+        containment = services.containment
+        if not (containment.setup if setup else containment.gates):
+            return None
+        branch = names.integration_branch(services.settings.git.branch_prefix, goal.id)
+        seen = {names.base_ref(goal.id): goal.base, names.head(branch): commit}
+
+        def cell() -> Cell:
+            return containment.cell(
+                services.repo,
+                f".gates/{slot.path.name}",
+                slot.path,
+                seen,
+                None,
+                goal=goal.id,
+                cache=GATES,
+                fresh=True,
+            )
+
+        return Confinement(f"{containment.rules} {GATES}", cell)
+
+    def _provide(self, goal: GoalStatus, slot: GateSlot, env: Mapping[str, str], commit: str) -> Provision:
         log = self._services.home.gate_dir(goal.id) / "setup.log"
+        confinement = self._confinement(goal, slot, commit, setup=True)
 
         async def provide(worktree: Path) -> Prepared:
             with self._services.program(f"set-up of the gate of {goal.id}") as token:
-                prepared = await self._services.provisioner.prepare(worktree, env=env, token=token, log=log)
-            if not prepared.ok:  # the environment's fault: says nothing about what is gated
-                raise MoError(
-                    f"set-up failed: {prepared.reason}",
-                    f"correct what it says, or workspace.setup; the log is {log}",
-                    Exit.PERSON,
+                prepared = await self._services.provisioner.prepare(
+                    worktree, env=env, token=token, log=log, confinement=confinement
                 )
+            if not prepared.ok:  # the environment's fault: says nothing about what is gated
+                hint = f"correct what it says, or workspace.setup; the log is {log}"
+                containment = self._services.containment
+                way = containment.remedy(prepared.reason, SETUP_AS_YOU) if confinement else ""
+                raise MoError(f"set-up failed: {prepared.reason}", _joined(hint, way), Exit.PERSON)
             return prepared
 
         return provide
@@ -164,7 +198,8 @@ class Gatekeeper:
         async with self._slot() as slot:
             await slot.prepare(commit, services.settings.gate.keep)
             env = self._environment(goal, slot)
-            await self._provide(goal, env)(slot.path)
+            await self._provide(goal, slot, env, commit)(slot.path)
+            confinement = self._confinement(goal, slot, commit)
             return await services.run(
                 argv,
                 cwd=slot.path,
@@ -172,6 +207,7 @@ class Gatekeeper:
                 log=log,
                 timeout=services.settings.gate.timeout,
                 purpose=f"check {goal.id}",
+                cell=await services.git(confinement.cell) if confinement else None,
             )
 
     async def _run(
@@ -187,8 +223,9 @@ class Gatekeeper:
                 token=token,
                 log=services.home.gate_dir(goal.id) / f"gate-{commit[:12]}-{token[:4]}.log",
                 baseline=baseline,
-                provision=self._provide(goal, env),
+                provision=self._provide(goal, slot, env, commit),
                 started=self._started(token),
+                confinement=self._confinement(goal, slot, commit),
             )
 
     def _tree_and_key(self, goal: GoalStatus, command: GateCommand, commit: str) -> tuple[str, str]:
@@ -208,7 +245,7 @@ class Gatekeeper:
         passed = {name: env.get(name) for name in workspace.env_pass}
         around = gate_environment.state(command.command, env, services.home.top)
         fingerprint = json.dumps([workspace.setup, passed, self._tools[known].tools(env), around])
-        return cache_key(tree, command, env, fingerprint)
+        return cache_key(tree, command, env, fingerprint, services.containment.all_rules)
 
     # -- the proof ------------------------------------------------------------------------------------
 
@@ -260,6 +297,7 @@ class Gatekeeper:
             "failing": list(baseline.tests.failing()) if baseline.tests else [],
             "weak": baseline.weak,
             "reason": f"the gate fails on the base already: {baseline.reason}" if red else baseline.reason,
+            "hint": self._hint(baseline),
             "red": red,
             "tests": len(baseline.tests.outcomes) if baseline.tests else 0,
         }
@@ -272,7 +310,7 @@ class Gatekeeper:
         if run.result == UNKNOWN:
             async with self._slot() as slot:
                 await slot.prepare(goal.base)
-                hint = unknown_remedy(slot.path, command.command, run)
+                hint = _joined(unknown_remedy(slot.path, command.command, run), self._hint(run))
             raise MoError(f"gate gives no result on the base: {run.reason}", hint, Exit.GATE)
         return run
 
@@ -289,9 +327,22 @@ class Gatekeeper:
                     token=token,
                     log_dir=services.home.gate_dir(goal.id),
                     main_top=services.home.top,
-                    provision=self._provide(goal, env),
+                    provision=self._provide(goal, slot, env, goal.base),
                     started=self._started(token),
+                    confinement=self._confinement(goal, slot, goal.base),
                 )
         if not proof.ok:
-            raise MoError(f"gate not proved: {proof.reason}", proof.hint, Exit.GATE)
+            hint = _joined(proof.hint, self._hint(proof.baseline))
+            raise MoError(f"gate not proved: {proof.reason}", hint, Exit.GATE)
         return proof
+
+    def _hint(self, run: GateRun) -> str:
+        """What to set, where a run that is not green says that the sandbox was in its way."""
+        containment = self._services.containment
+        if not containment.gates or run.result == GREEN:
+            return ""
+        return containment.remedy(tail(run.log, _LOG_END), GATE_AS_YOU)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))

@@ -144,7 +144,7 @@ async def _run(
         "boot": me.boot,
         "version": __version__,
         "web": None,
-        "isolation": services.containment.tier.name,
+        **_tiers(services),
         "executor": "local",
         "started_at": time.time(),
         "settings": config_layers.fingerprint(environ),
@@ -157,6 +157,8 @@ async def _run(
         services.agents = roster.make_agents(loaded)
         services.routes = roster.make_routes(loaded, environ)
         services.containment = containment.contain(home, services.state, loaded.config, environ)
+        about.update(_tiers(services))
+        home.write_daemon(about)
 
     engine = Engine(services, about, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -185,6 +187,12 @@ async def _run(
         if (home.read_daemon() or {}).get("pid") == me.pid:  # else it belongs to the next one already
             home.daemon_file.unlink(missing_ok=True)
         log.info("ended")
+
+
+def _tiers(services: Services) -> dict[str, str]:
+    """What the machine can give, and what is around gates."""
+    contained = services.containment
+    return {"isolation": contained.tier.name, "gates": contained.tier.name if contained.gates else "guard"}
 
 
 def make_services(

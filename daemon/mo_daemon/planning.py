@@ -30,7 +30,7 @@ from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.errors import MoError
 from mo_git.lifecycle import GoalStatus
-from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase
+from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
 from mo_git.plan import plan_to_data
 
 ANSWERS = 3  # how often the planner may answer before a person has to look
@@ -188,7 +188,15 @@ def _planned(look: _Look, answer: Answer) -> list[NewFact]:
     """What a goal file said about the goal itself stays."""
     assert answer.plan is not None
     plan = replace(look.goal.spec.plan, tasks=answer.plan.tasks)
-    return [look.fact(Kind.PLANNED, plan=plan_to_data(plan), assumptions=list(answer.assumptions))]
+    more = {} if look.services.containment.gates else _unconfined(plan)
+    assumptions = list(answer.assumptions)
+    return [look.fact(Kind.PLANNED, plan=plan_to_data(plan), assumptions=assumptions, **more)]
+
+
+def _unconfined(plan: Plan) -> dict[str, list[str]]:
+    """Whose checks are an agent's commands that would run as the person, where no sandbox holds them."""
+    tasks = [task.id for task in plan.tasks if task.check is not None]
+    return {"unconfined": tasks} if tasks else {}
 
 
 def _refused(look: _Look, errors: Sequence[str], said: Any) -> list[NewFact]:

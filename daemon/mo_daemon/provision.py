@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mo_daemon import environment, include, sidecar, submodules
+from mo_daemon.containment import Cell, Confinement, start
 from mo_daemon.fingerprint import Fingerprints
+from mo_daemon.sandbox import Purpose
 from mo_daemon.setup_cache import SetupCache, relocatable
 from mo_daemon.threads import in_thread
 from mo_git import process
@@ -60,6 +62,7 @@ class _Job:
     env: Mapping[str, str]
     token: str
     log: Path
+    confinement: Confinement | None
 
     def note(self, text: str) -> None:
         """Add a line to the log."""
@@ -107,14 +110,23 @@ class Provisioner:
         """The entries that a recycle keeps, as paths from the worktree's root."""
         return sidecar.kept(worktree)
 
-    async def prepare(self, worktree: Path, *, env: Mapping[str, str], token: str, log: Path) -> Prepared:
+    async def prepare(
+        self,
+        worktree: Path,
+        *,
+        env: Mapping[str, str],
+        token: str,
+        log: Path,
+        confinement: Confinement | None = None,
+    ) -> Prepared:
         """Make a worktree, checked out at the commit to work on, fit to work in.
 
         Does nothing slow where the slot's last set-up still holds.  Expected trouble is a result with `ok`
-        false; cancelling ends the running command's whole tree.
+        false; cancelling ends the running command's whole tree.  What was made under other rules of
+        `confinement` does not count.
         """
         started = time.monotonic()
-        job = _Job(worktree, env, token, log)
+        job = _Job(worktree, env, token, log, confinement)
         try:
             cached = await self._make_ready(job)
         except MoError as error:
@@ -126,12 +138,21 @@ class Provisioner:
     def _failed(self, job: _Job, started: float, reason: str) -> Prepared:
         return Prepared(False, reason, job.log, (), time.monotonic() - started, False)
 
-    async def teardown(self, worktree: Path, *, env: Mapping[str, str], token: str, log: Path) -> None:
+    async def teardown(
+        self,
+        worktree: Path,
+        *,
+        env: Mapping[str, str],
+        token: str,
+        log: Path,
+        confinement: Confinement | None = None,
+    ) -> None:
         """Run the teardown commands, each even where one before it failed; failures are only logged."""
-        job = _Job(worktree, env, token, log)
+        job = _Job(worktree, env, token, log, confinement)
+        cell = await in_thread(confinement.cell) if confinement and self._teardown else None
         for command in self._teardown:
             try:
-                await self._run(job, command, "teardown")
+                await self._run(job, cell, command, "teardown")
             except _SetupFailed as failure:
                 job.note(str(failure).splitlines()[0])
 
@@ -172,6 +193,8 @@ class Provisioner:
             parts.append(f"{path} {status.st_mtime_ns} {status.st_size}")
         if (job.worktree / ".gitmodules").is_file():
             parts += [f"{path} {oid}" for path, oid in submodules.known(job.worktree, "HEAD").items()]
+        if job.confinement:
+            parts.append(job.confinement.rules)
         joined = "\0".join(parts).encode("utf-8", "surrogateescape")
         return parts[0] if len(parts) == 1 else hashlib.sha256(joined).hexdigest()
 
@@ -230,11 +253,12 @@ class Provisioner:
         if not commands:
             return
         before = await in_thread(_status, job.worktree)
+        cell = await in_thread(job.confinement.cell) if job.confinement else None
         for command in commands:
-            await self._run(job, command, "set-up")
+            await self._run(job, cell, command, "set-up")
         await in_thread(_put_back, job, before)
 
-    async def _run(self, job: _Job, command: Command, what: str) -> None:
+    async def _run(self, job: _Job, cell: Cell | None, command: Command, what: str) -> None:
         """Run one command to its end, output to the log; raises _SetupFailed unless it succeeds."""
         text = _text(command)
         job.note(f"$ {text}")
@@ -248,7 +272,9 @@ class Provisioner:
         env = environment.with_local_tools(job.env, job.worktree)
         argv = ("sh", "-c", command) if isinstance(command, str) else command
         try:
-            child = process.start(argv, cwd=job.worktree, env=env, token=job.token, stdout=sink)
+            child = await start(
+                cell, Purpose.SETUP, argv, env=env, cwd=job.worktree, token=job.token, stdout=sink
+            )
         except OSError as error:
             await sink.drained(1.0)
             raise _SetupFailed(f"{what} command `{text}` cannot start: {error.strerror}") from None

@@ -101,9 +101,11 @@ def _replace(
 
 def _file(path: Path, parse: Callable[..., Reading]) -> Reader:
     def read(top: Path, _: str) -> Reading:
-        try:
-            text = path.read_text("utf-8", "replace")
+        try:  # a pipe would be waited for without end
+            text = path.read_text("utf-8", "replace") if path.is_file() else None
         except OSError:
+            text = None
+        if text is None:
             return Reading(None, "no test report was written")
         return parse(text, top, top.resolve())
 

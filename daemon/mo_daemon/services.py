@@ -14,10 +14,10 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from mo_daemon.agents.protocol import Agent, Event, EventKind
 from mo_daemon.budget import Caps, Spent
-from mo_daemon.containment import Containment
+from mo_daemon.containment import Cell, Containment, start
 from mo_daemon.provision import Provisioner
 from mo_daemon.routing import Routes
-from mo_daemon.sandbox import inner_group
+from mo_daemon.sandbox import Purpose
 from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
 from mo_git import process
@@ -131,14 +131,16 @@ class Services:
         log: Path,
         timeout: float,
         purpose: str,
-        contained: bool = False,
+        cell: Cell | None = None,
     ) -> process.Ending:
-        """Run a program to its end, known to the ledger from before it starts until nothing of it lives."""
-        inner = inner_group if contained else None
+        """Run a program to its end, known to the ledger from before it starts until nothing of it lives.
+
+        With a cell it runs there, as a check does.
+        """
         with self.program(purpose) as token:
             sink = process.Sink(log, int(self.settings.limits.log_mb * 1024 * 1024))
             try:
-                child = process.start(argv, cwd=cwd, env=env, token=token, stdout=sink, inner=inner)
+                child = await start(cell, Purpose.CHECK, argv, env=env, cwd=cwd, token=token, stdout=sink)
             except OSError:
                 await sink.drained(0.1)
                 raise

@@ -168,12 +168,21 @@ def _gate(home: Home, settings: Config) -> Finding:
         return Finding(
             "gate", "warn", "none: nothing tests what lands", "mo config set gate.command 'YOUR TESTS'"
         )
+    where = _where(settings, settings.gate.sandbox, "gate.sandbox")
     if command:
-        return Finding("gate", "ok", command)
+        return Finding("gate", "ok", command + where)
     proof = _last_proof(home)
     if proof:
-        return Finding("gate", "ok", f"{proof['command']} (found, and proved on {str(proof['commit'])[:7]})")
+        said = f"{proof['command']} (found, and proved on {str(proof['commit'])[:7]})"
+        return Finding("gate", "ok", said + where)
     return Finding("gate", "warn", "not set and not proved yet", "mo init finds and proves it")
+
+
+def _where(settings: Config, inside: bool, key: str) -> str:
+    """Said only of what runs without the sandbox because of a setting."""
+    if settings.sandbox.mode == "off":
+        return "; runs as you (sandbox.mode = off)"
+    return "" if inside else f"; runs as you ({key} = false)"
 
 
 def _last_proof(home: Home) -> dict[str, Any] | None:
@@ -209,7 +218,8 @@ def _setup(settings: Config) -> Finding:
     commands = settings.workspace.setup
     if not commands:
         return Finding("set-up", "ok", "none: fresh worktrees are used as git makes them")
-    return Finding("set-up", "ok", "; ".join(str(command) for command in commands))
+    where = _where(settings, settings.workspace.setup_sandbox, "workspace.setup_sandbox")
+    return Finding("set-up", "ok", "; ".join(str(command) for command in commands) + where)
 
 
 def _disk(home: Home, settings: Config) -> Finding:

@@ -122,4 +122,4 @@ def _proof_lines(proof: Mapping[str, Any]) -> list[str]:
         lines.append(f"{count(len(failing), 'failing test')} there, taken as the baseline: {shown}")
     if proof.get("weak"):
         lines.append("weak: " + (proof.get("reason") or "judged by its exit code alone, not test by test"))
-    return lines
+    return lines + ([proof["hint"]] if proof.get("hint") else [])

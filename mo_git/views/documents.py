@@ -13,7 +13,7 @@ from mo_git.lifecycle import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.model import TaskState
 from mo_git.views.needs import needs
 
-_DAEMON = ("pid", "version", "started_at", "web", "isolation", "executor")
+_DAEMON = ("pid", "version", "started_at", "web", "isolation", "gates", "executor")
 _ACTIVE = frozenset(
     {
         TaskState.RUNNING,

@@ -136,8 +136,10 @@ def _proof(data: Mapping[str, Any]) -> str:
     if data.get("command") == NO_GATE:
         return "no gate: what lands is not tested (gate.command = none)"
     if data.get("weak"):
-        return _with(f"weak gate on {_short(data.get('commit', ''))}", data.get("reason", ""))
-    return f"gate proved on {_short(data.get('commit', ''))}" + _in_brackets(red)
+        said = _with(f"weak gate on {_short(data.get('commit', ''))}", data.get("reason", ""))
+    else:
+        said = f"gate proved on {_short(data.get('commit', ''))}" + _in_brackets(red)
+    return "; ".join(filter(None, (said, data.get("hint", ""))))
 
 
 def _gate(data: Mapping[str, Any]) -> str | None:

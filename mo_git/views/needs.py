@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from mo_git.lifecycle import GoalStatus, TaskStatus
-from mo_git.model import GoalState, TaskState
+from mo_git.model import Command, GoalState, TaskState
 from mo_git.text import count, one_line
 
 _STUCK = {
@@ -29,7 +29,7 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
         why = f"{goal.state}: {one_line(goal.reason)}" if goal.reason else str(goal.state)
         found.append({"task": None, "why": why, "do": _go_on(goal)})
     elif goal.state is GoalState.AWAITING_APPROVAL:
-        why = f"the plan waits for you: {count(len(goal.tasks), 'task')}"
+        why = f"the plan waits for you: {count(len(goal.tasks), 'task')}{_checks(goal)}"
         found.append({"task": None, "why": why, "do": f"mo resume {goal.id}"})
     elif goal.state is GoalState.FAILED and not found:
         why = one_line(goal.reason) or "failed"
@@ -40,6 +40,19 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
             why += f": {refusal}"
         found.append({"task": None, "why": why, "do": f"mo land {goal.id}"})
     return found
+
+
+def _checks(goal: GoalStatus) -> str:
+    """An agent's plan may hold commands: a person has to see those that no sandbox would hold."""
+    tasks = goal.planning.unconfined
+    if not tasks:
+        return ""
+    planned = ", ".join(f"{name}: {_shown(goal.tasks[name].spec.check)}" for name in tasks)
+    return f"; its checks would run as you, without a sandbox: {one_line(planned)}"
+
+
+def _shown(check: Command | None) -> str:
+    return check if isinstance(check, str) else " ".join(check or ())
 
 
 def _go_on(goal: GoalStatus) -> str:

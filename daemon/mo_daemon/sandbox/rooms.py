@@ -19,6 +19,8 @@ _CACHES = {
     "XDG_CACHE_HOME": "xdg",
     "PIP_CACHE_DIR": "pip",
     "UV_CACHE_DIR": "uv",
+    "UV_PYTHON_INSTALL_DIR": "uv-python",  # what a .venv links to has to outlive the run that made it
+    "WORKON_HOME": "virtualenvs",
     "NPM_CONFIG_CACHE": "npm",
     "npm_config_cache": "npm",
     "YARN_CACHE_FOLDER": "yarn",
