@@ -18,6 +18,7 @@ from mo_daemon.containment import Containment
 from mo_daemon.provision import Provisioner
 from mo_daemon.routing import Routes
 from mo_daemon.sandbox import inner_group
+from mo_daemon.sandbox.lookout import Lookout
 from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
 from mo_git import process
@@ -62,6 +63,7 @@ class Services:
     agents: Mapping[str, Agent]
     routes: Routes
     containment: Containment
+    lookout: Lookout
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
     live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
@@ -135,7 +137,7 @@ class Services:
     ) -> process.Ending:
         """Run a program to its end, known to the ledger from before it starts until nothing of it lives."""
         inner = inner_group if contained else None
-        with self.program(purpose) as token:
+        with self.program(purpose, contained=contained) as token:
             sink = process.Sink(log, int(self.settings.limits.log_mb * 1024 * 1024))
             try:
                 child = process.start(argv, cwd=cwd, env=env, token=token, stdout=sink, inner=inner)
@@ -146,16 +148,20 @@ class Services:
             return await child.wait(timeout)
 
     @contextmanager
-    def program(self, purpose: str) -> Iterator[str]:
+    def program(self, purpose: str, *, contained: bool = False) -> Iterator[str]:
         """A token that the ledger knows while something runs under it: a later daemon ends what is left.
 
+        The purpose ends in GOAL, GOAL/TASK or GOAL/TASK#N; `contained` is what runs in a sandbox.
         With a full disk nothing is started (LedgerFull); what runs already goes on, and so does its job.
         """
         token = self.token()
         self.ledger.program_starting(token, purpose, self.now())
+        if not contained:
+            self.lookout.enter(token, purpose)
         try:
             yield token
         finally:
+            self.lookout.leave(token)
             self._ended.append(token)
             with suppress(LedgerFull, LedgerBroken):
                 self.ledger.program_ended(self._ended)
