@@ -19,7 +19,7 @@ __all__ = ["world"]  # a fixture
 
 GOAL = "goal-0001"
 FREE = "unset GIT_CONFIG_COUNT; "  # past the ref guard
-MINE = {f"mo/{GOAL}/", "refs/mo/"}
+MINE = {f"mo/{GOAL}/", "refs/mo/", "refs/notes/mo"}
 
 
 def whole(repo: RepoBuilder) -> dict[str, Any]:
@@ -43,6 +43,11 @@ def whole(repo: RepoBuilder) -> dict[str, Any]:
 def own_refs(repo: RepoBuilder) -> dict[str, str]:
     listed = repo.git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/heads/mo/{GOAL}", "refs/mo")
     return dict(line.split() for line in listed.splitlines())
+
+
+def person(repo: RepoBuilder, line: str) -> None:
+    done = subprocess.run(["sh", "-ec", line], cwd=repo.path, check=False, capture_output=True, text=True)
+    assert (done.returncode, line) == (0, line), done.stderr
 
 
 # script of the attack -> what the failure says; $REPO is the main checkout, $OTHER another commit
@@ -101,6 +106,11 @@ def home(world: World) -> RepoBuilder:
     (repo.path / ".git/info/attributes").unlink(missing_ok=True)
     repo.git("config", "filter.x.clean", "cat")
     repo.git("config", "branch.main.remote", "origin")
+    repo.git("remote", "add", "hub", "../hub.git")
+    repo.git("tag", "lonely", repo.git("commit-tree", "-m", "lonely", "HEAD^{tree}"))
+    for text in ("one", "two"):
+        repo.write({"README.md": text})
+        repo.git("stash")
     (repo.path / "README.md").write_text("the user's\n")
     repo.git("status")
     return repo
@@ -123,6 +133,109 @@ def test_what_is_surely_not_the_users_is_put_back(
     assert goal.changes == []
 
 
+# script -> what is told, and how it is put back; $OID in there is a commit
+DOUBTFUL = {
+    "git -C $REPO branch -qD stranger": (
+        "refs/heads/stranger was removed",
+        "git update-ref refs/heads/stranger",
+    ),
+    "git update-ref refs/heads/stranger HEAD": (
+        "refs/heads/stranger was changed",
+        "git update-ref refs/heads/stranger",
+    ),
+    "git rev-parse HEAD > $REPO/.git/refs/heads/stranger": (
+        "refs/heads/stranger was changed",
+        "git update-ref refs/heads/stranger",
+    ),
+    "git tag -d lonely": ("refs/tags/lonely was removed", "git update-ref refs/tags/lonely"),
+    "git replace $OTHER HEAD": ("refs/replace/", "git update-ref -d refs/replace/"),
+    "git config remote.hub.url evil": (
+        "remote.hub.url was changed in config",
+        "git config remote.hub.url ../hub.git",
+    ),
+    "git -C $REPO stash clear": ("2 stashes were dropped", "git stash store "),
+    "git -C $REPO symbolic-ref HEAD refs/heads/new": (
+        "HEAD of the main checkout was switched to refs/heads/new",
+        "git symbolic-ref HEAD refs/heads/main",
+    ),
+}
+
+
+@pytest.mark.parametrize("script", DOUBTFUL)
+def test_what_may_be_the_users_is_told_and_not_touched(
+    world: World, home: RepoBuilder, tmp_path: Path, script: str
+) -> None:
+    before = whole(home)
+    goal, _, _ = attacked(world, tmp_path, script)
+    assert [attempt.failure for attempt in goal.tasks["evil"].attempts] == [""]
+    assert whole(home) != before
+    [change] = goal.changes
+    what, remedy = DOUBTFUL[script]
+    assert (change["what"][: len(what)], change["do"][: len(remedy)]) == (what, remedy)
+    assert change["ran"] == [f"{GOAL}/evil#1"]
+    person(home, change["do"])
+    mended = whole(home)
+    assert [line.partition(": ")[0] for line in mended.pop("stash").splitlines()] == [
+        line.partition(": ")[0] for line in before.pop("stash").splitlines()
+    ]
+    assert mended == before
+
+
+def test_of_two_that_ran_nobody_is_blamed(world: World, home: RepoBuilder, tmp_path: Path) -> None:
+    """It is put back all the same, and both are named."""
+    before = whole(home)
+    done = tmp_path / "done"
+    world.configure(orchestrator={"tick_seconds": 1000})
+    world.queue(
+        sh("one", f"{wait_for_file(tmp_path / 'two')}; touch {tmp_path}/one; echo 1 > one.txt"),
+        sh(
+            "two",
+            f"touch {tmp_path}/two; {wait_for_file(tmp_path / 'one')}; "
+            f"{FREE}git config core.fsmonitor evil; echo 2 > two.txt; touch {done}; {wait_for_file(done)}",
+        ),
+    )
+    goal = world.to_the_end()[GOAL]
+    assert states(goal) == {"one": "landed", "two": "landed"}
+    assert whole(home) == before
+    assert [(change["what"], change["do"]) for change in goal.changes] == [
+        ("core.fsmonitor was set in config (put back)", "")
+    ]
+
+
+def test_what_the_user_did_with_it_survives(world: World, home: RepoBuilder, tmp_path: Path) -> None:
+    """One setting of a file is put back, another one that came meanwhile stays."""
+    goal, _, _ = attacked(
+        world, tmp_path, "git config core.pager evil; git config branch.main.merge refs/heads/main"
+    )
+    [tried] = goal.tasks["evil"].attempts
+    assert tried.reason == "changed the repository: core.pager was set in config (put back)"
+    assert home.git("config", "branch.main.merge") == "refs/heads/main"
+    assert home.git("config", "core.pager", check=False) == ""
+
+
+def test_what_is_taken_away_is_kept(world: World, home: RepoBuilder, tmp_path: Path) -> None:
+    stranger = home.head("stranger")
+    _, _, after = attacked(
+        world,
+        tmp_path,
+        f"echo evil > $REPO/.git/hooks/pre-push; git update-ref refs/heads/mo/{GOAL}/first $OTHER",
+    )
+    [copy] = (home.path / ".mo/runs" / GOAL / "foreign").glob("*/hooks-pre-push")
+    assert copy.read_text() == "evil\n"
+    assert stranger in [
+        oid for name, oid in after.items() if name.startswith(f"refs/mo/keep/{GOAL}/foreign/")
+    ]
+
+
+def test_a_breach_is_told_with_the_other_failure(world: World, home: RepoBuilder, tmp_path: Path) -> None:
+    goal, _, _ = attacked(world, tmp_path, "git config core.pager evil; exit 3")
+    [tried] = goal.tasks["evil"].attempts
+    assert (tried.failure, tried.exit_code) == (FailureClass.ISOLATION_BREACH, 3)
+    assert tried.reason == (
+        "changed the repository: core.pager was set in config (put back) (and it failed: exit code 3)"
+    )
+
+
 # -- a person at work ---------------------------------------------------------------------------------
 
 DAILY = """
@@ -133,7 +246,8 @@ git switch -qc feature; echo two > two.txt; git add two.txt; git commit -qm two;
 git merge -q feature --no-edit; git branch -qd feature
 git switch -q --detach; git switch -q -
 echo edited > mine.txt; git stash -q; git stash pop -q; git stash -q
-echo other > mine.txt; git stash -q; git stash drop -q; git stash pop -q; git checkout -q -- mine.txt
+echo other > mine.txt; git stash -q; git stash drop -q
+git stash pop -q; git checkout -q -- mine.txt
 git tag v1; git tag -a -m v2 v2
 git remote add hub ../hub.git; git push -q -u hub main; git fetch -q hub
 git push -q hub HEAD~1:refs/heads/old; git fetch -q hub; git push -q hub :old; git fetch -q --prune hub
@@ -149,11 +263,6 @@ git reflog expire --expire=now --all; git commit -q --allow-empty -m last
 git branch -qf beside HEAD~1; git fetch -q . main:beside
 git switch -q stranger; git switch -q -c third; git switch -q main
 """
-
-
-def person(repo: RepoBuilder, line: str) -> None:
-    done = subprocess.run(["sh", "-ec", line], cwd=repo.path, check=False, capture_output=True, text=True)
-    assert (done.returncode, line) == (0, line), done.stderr
 
 
 def test_a_person_at_work_loses_nothing_and_fails_nothing(world: World, tmp_path: Path) -> None:
