@@ -77,11 +77,13 @@ ATTACKS = {
 }
 
 
-def attacked(world: World, tmp_path: Path, attack: str) -> tuple[GoalStatus, dict[str, str], dict[str, str]]:
+def attacked(
+    world: World, tmp_path: Path, attack: str, free: str = FREE
+) -> tuple[GoalStatus, dict[str, str], dict[str, str]]:
     """A goal of which one task waits for its next attempt while another attacks; mo's refs before, after."""
     go = tmp_path / "go"
     world.configure(retry={"base_seconds": 1000})
-    script = f"export REPO={world.repo.path} OTHER={world.repo.head('stranger')}; {FREE}{attack}"
+    script = f"export REPO={world.repo.path} OTHER={world.repo.head('stranger')}; {free}{attack}"
     world.queue(sh("first", "kill -9 $$"), sh("evil", f"{wait_for_file(go)}; echo x > evil.txt; {script}"))
 
     async def until_evil_ends(engine: Engine) -> tuple[GoalStatus, dict[str, str], dict[str, str]]:
@@ -225,6 +227,30 @@ def test_what_is_taken_away_is_kept(world: World, home: RepoBuilder, tmp_path: P
     assert stranger in [
         oid for name, oid in after.items() if name.startswith(f"refs/mo/keep/{GOAL}/foreign/")
     ]
+
+
+# script, with the ref guard in place -> how changed files of the checkout come back; empty: none changed
+STRAYS = {
+    "git -C $REPO switch -q stranger": "git -C $REPO switch -",
+    "git -C $REPO checkout -q -- README.md": "nothing brings overwritten files back",
+    "git -C $REPO branch new; git -C $REPO stash; git -C $REPO status; true": "",
+    "git switch -q --detach; git checkout -q -- .; git worktree add -q --detach $PWD/../../own": "",
+    "git init -q $HOME/x; cd $HOME/x; git commit -q --allow-empty -m x; git switch -q -c y": "",
+}
+
+
+@pytest.mark.parametrize("script", STRAYS)
+def test_git_commands_in_the_users_checkout(
+    world: World, home: RepoBuilder, tmp_path: Path, script: str
+) -> None:
+    home.git("checkout", "-q", "--", "README.md")
+    goal, _, _ = attacked(world, tmp_path, script, free="")
+    [tried] = goal.tasks["evil"].attempts
+    remedy = STRAYS[script].replace("$REPO", str(home.path))
+    assert tried.reason == (
+        f"changed the repository: git changed files in {home.path} (not put back: {remedy})" if remedy else ""
+    )
+    assert goal.changes == []
 
 
 def test_a_breach_is_told_with_the_other_failure(world: World, home: RepoBuilder, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ async def _open(services: Services, goal: GoalStatus, task: TaskStatus, choice: 
         passed=services.settings.workspace.env_pass,
         guard=(resources.path("hooks"), names.head(branch)),
     )
+    env["MO_STRAY"] = str(guarding.stray_file(run_dir))
     agent = services.agents[choice.agent]
     attempt = Attempt(services, goal, task, agent, choice.model, n, base, slot, env, run_dir)
     place = {"base": base, "branch": branch, "worktree": str(slot.path)}

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from mo_daemon import names
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.sandbox.blame import Claims
-from mo_daemon.services import Services
+from mo_daemon.services import Services, tail
 from mo_git.lifecycle import AT_WORK, has_ended
 from mo_git.model import FailureClass, Kind, NewFact, TaskState
 
@@ -42,12 +43,33 @@ async def watched(attempt: Attempt) -> AsyncIterator[None]:
         if attempt.cell is None:
             await look(services)
         breach = lookout.unwatch(attempt.name)
+    breach += _strayed(attempt)
     if breach:
         also = f" (and it failed: {failed.reason})" if failed else ""
         reason = f"changed the repository: {'; '.join(breach)}{also}"
         raise AttemptFailed(FailureClass.ISOLATION_BREACH, reason)
     if failed:
         raise failed
+
+
+def stray_file(run_dir: Path) -> Path:
+    """Where a hook of the ref guard notes what git did outside of the task's worktree."""
+    return run_dir / "stray"
+
+
+def _strayed(attempt: Attempt) -> list[str]:
+    """What git did for this attempt to files of the user's checkout, or of another task's worktree.
+
+    A hook in its own environment says so, which nobody else has.
+    """
+    top, slots = attempt.services.repo.top, attempt.services.state / "tasks"
+    found = []
+    for line in tail(stray_file(attempt.run_dir)).splitlines():
+        switched, _, place = line.partition(" ")
+        if Path(place) == top or Path(place).is_relative_to(slots):
+            back = f"git -C {place} switch -" if switched == "1" else "nothing brings overwritten files back"
+            found.append(f"git changed files in {place} (not put back: {back})")
+    return list(dict.fromkeys(found))
 
 
 async def look(services: Services) -> None:
