@@ -162,6 +162,7 @@ class GoalStatus:
     gates: list[Mapping[str, Any]] = field(default_factory=list)
     conflicts: list[Mapping[str, Any]] = field(default_factory=list)
     ejections: list[Mapping[str, Any]] = field(default_factory=list)
+    changes: list[Mapping[str, Any]] = field(default_factory=list)  # of the repository, by whomever
     operations: dict[str, Operation] = field(default_factory=dict)
     last_seq: int = 0
 
@@ -395,6 +396,8 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
             goal.blocked = GoalState.HALTED, data["reason"]
         case Kind.BUDGET_SPENT:
             goal.blocked = GoalState.OVER_BUDGET, data["reason"]
+        case Kind.REPOSITORY_CHANGED:
+            goal.changes.append(data)
         case Kind.GOAL_CHECKED:
             goal.checked = data
         case Kind.GOAL_PAUSED | Kind.GOAL_RESUMED:

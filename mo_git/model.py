@@ -228,6 +228,7 @@ class Kind(StrEnum):
     LANDING = "landing"  # seq, commit, tree, tasks, purpose
     SETUP_FAILED = "setup_failed"  # reason
     BUDGET_SPENT = "budget_spent"  # reason
+    REPOSITORY_CHANGED = "repository_changed"  # what, ran, do
     GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason
     GOAL_PAUSED = "goal_paused"
     GOAL_RESUMED = "goal_resumed"

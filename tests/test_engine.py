@@ -444,21 +444,19 @@ def facts(world: World, goal: str) -> Sequence[Any]:
 
 
 @pytest.mark.parametrize("how", ["moved", "deleted"])
-def test_somebody_elses_hand_on_the_integration_branch(world: World, how: str) -> None:
+def test_somebody_elses_hand_on_the_integration_branch(world: World, tmp_path: Path, how: str) -> None:
     """Halted with the remedy; `recover` puts it back and keeps what was there; `resume` goes on."""
-    meddle = {
-        "moved": "git -C $REPO update-ref refs/heads/mo/goal-0001/integration $STRANGER",
-        "deleted": "git -C $REPO update-ref -d refs/heads/mo/goal-0001/integration",
-    }[how]
     stranger = world.repo.branch("stranger", {"strange.txt": "x"})
-    hand = world.repo.path.parent / "hand.sh"
-    hand.write_text(
-        "unset GIT_CONFIG_COUNT\n"
-        + meddle.replace("$REPO", str(world.repo.path)).replace("$STRANGER", stranger)
-    )
-    goal = world.queue(
-        write("a"), sh("b", f"test -e {hand}.done || sh {hand}; touch {hand}.done; echo b > b.txt", "a")
-    )
+    goal = world.queue(write("a"), sh("b", f"{wait_for_file(tmp_path / 'go')}; echo b > b.txt", "a"))
+
+    async def a_lands(engine: Engine) -> None:
+        with running(engine) as until:
+            await until(lambda: goal in engine.goals and states(engine.goals[goal])["b"] == "running")
+
+    world.run(a_lands)
+    (tmp_path / "go").touch()
+    branch = f"refs/heads/mo/{goal}/integration"
+    world.repo.git("update-ref", *((branch, stranger) if how == "moved" else ("-d", branch)))
     halted = world.to_the_end()[goal]
     assert str(halted.state) == "halted"
     where = stranger[:12] if how == "moved" else "gone"

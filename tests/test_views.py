@@ -183,6 +183,7 @@ def test_goal_document() -> None:
                 "evidence": {"commit": commit("e"), "failed_ids": ["tests/test_a.py::test_a"]},
             }
         ],
+        "changes": [],
         "score": [],
         "assumptions": [],
         "needs": views.needs(ended().goal),

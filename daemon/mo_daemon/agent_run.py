@@ -110,7 +110,7 @@ async def run_agent(
     out = process.Sink(job.run_dir / ("stream.log" if job.argv else "stream.jsonl"), limit, ear.on_bytes)
     # A command's two streams belong together; an agent's output is data, and its errors are text.
     err = None if job.argv else process.Sink(job.run_dir / "stderr.log", limit, lambda _chunk: _touch(ear))
-    with services.program(purpose) as token:
+    with services.program(purpose, contained=cell is not None) as token:
         try:
             child = process.start(
                 argv,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, execution, harvest, names
+from mo_daemon import environment, execution, guarding, harvest, names
 from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.budget import exhausted
@@ -31,6 +31,7 @@ from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.binary import Git
+from mo_git.git.snapshot import Snapshot
 from mo_git.ledger.writer import LedgerFull
 from mo_git.lifecycle import AT_WORK, GoalStatus, TaskStatus
 from mo_git.model import FailureClass, Kind, NewFact, TaskState
@@ -82,6 +83,7 @@ async def _open(services: Services, goal: GoalStatus, task: TaskStatus, choice: 
         passed=services.settings.workspace.env_pass,
         guard=(resources.path("hooks"), names.head(branch)),
     )
+    env["MO_STRAY"] = str(guarding.stray_file(run_dir))
     agent = services.agents[choice.agent]
     attempt = Attempt(services, goal, task, agent, choice.model, n, base, slot, env, run_dir)
     place = {"base": base, "branch": branch, "worktree": str(slot.path)}
@@ -113,9 +115,11 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
         await services.git(_prepare_worktree, attempt)
         ready()
         await _provision(attempt)
-        await _applicable(attempt)
-        outcome = await execution.run(attempt)
-        facts = await _candidate(attempt, outcome)
+        async with guarding.watched(attempt):
+            await _applicable(attempt)
+            outcome = await execution.run(attempt)
+            found, outside = await _accepted(attempt, outcome)
+        facts = await _candidate(attempt, outcome, found, outside)
     except NotApplicable as no:
         reason = f"not applicable: {no}"
         services.record([attempt.fact(Kind.SKIPPED, reason=reason, satisfies=True)])
@@ -162,8 +166,9 @@ def _keep_what_lies_there(attempt: Attempt) -> None:
 
 
 async def _provision(attempt: Attempt) -> None:
-    with attempt.services.program(f"set-up of {attempt.name}") as token:
-        prepared = await attempt.services.provisioner.prepare(
+    services = attempt.services
+    with services.program(f"set-up of {attempt.name}", contained=services.containment.setup) as token:
+        prepared = await services.provisioner.prepare(
             attempt.slot.path,
             env=attempt.env,
             token=token,
@@ -171,7 +176,7 @@ async def _provision(attempt: Attempt) -> None:
             confinement=_setup_confinement(attempt),
         )
     if not prepared.ok:
-        containment = attempt.services.containment
+        containment = services.containment
         way = containment.remedy(prepared.reason, SETUP_AS_YOU) if containment.setup else ""
         reason = "; ".join(filter(None, (prepared.reason, way)))
         raise AttemptFailed(FailureClass.SETUP_FAILED, reason)
@@ -227,8 +232,8 @@ async def _run(
         ) from None
 
 
-async def _candidate(attempt: Attempt, outcome: Outcome) -> list[NewFact]:
-    """Look at what the worktree holds; the facts of a candidate, or of nothing to change."""
+async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, list[str]]:
+    """Look at what the worktree holds, and check it; the paths outside a scope that is only warned about."""
     services, spec = attempt.services, attempt.task.spec
     found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
     if found.tree == await services.git(services.repo.tree_of, attempt.base):
@@ -236,10 +241,20 @@ async def _candidate(attempt: Attempt, outcome: Outcome) -> list[NewFact]:
             denied = f"; it was denied {', '.join(outcome.denials[:5])}" if outcome.denials else ""
             raise AttemptFailed(FailureClass.NO_CHANGE, "nothing was changed" + denied)
         await _check(attempt)
-        return [attempt.fact(Kind.UNCHANGED, commit=attempt.base)]
+        return found, []
     limit = int(services.settings.limits.max_file_mb * 1024 * 1024)
     outside = await services.git(harvest.refuse, services.repo, attempt.base, found, spec, limit)
     await _check(attempt)
+    return found, outside
+
+
+async def _candidate(
+    attempt: Attempt, outcome: Outcome, found: Snapshot, outside: list[str]
+) -> list[NewFact]:
+    """The facts of a candidate, or of nothing to change."""
+    services = attempt.services
+    if found.tree == await services.git(services.repo.tree_of, attempt.base):
+        return [attempt.fact(Kind.UNCHANGED, commit=attempt.base)]
     commit = await services.git(_commit, attempt, found.tree)
     more: dict[str, Any] = {"outside_scope": outside} if outside else {}
     if outcome.summary:
@@ -335,7 +350,8 @@ async def _close(attempt: Attempt, hold: bool) -> None:
     services = attempt.services
     try:
         if services.settings.workspace.teardown:
-            with services.program(f"teardown of {attempt.name}") as token:
+            contained = services.containment.setup
+            with services.program(f"teardown of {attempt.name}", contained=contained) as token:
                 await services.provisioner.teardown(
                     attempt.slot.path,
                     env=attempt.env,

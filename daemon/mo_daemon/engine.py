@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from mo_daemon import execution, requests
+from mo_daemon import execution, guarding, requests
 from mo_daemon.attempt import recover_attempt, run_attempt
 from mo_daemon.book import Book
 from mo_daemon.chores import Chores
@@ -54,6 +54,7 @@ from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec
 log = logging.getLogger("mo")
 
 STATUS_INTERVAL = 0.1  # seconds between two versions of status.json
+_LOOK = "look"  # key of the job that compares the repository with the last look
 LAST_SECONDS = 6.0  # for work that did not end in time when the daemon stops
 
 
@@ -92,6 +93,7 @@ class Engine:
         self._last_published: tuple[Any, ...] = ()
         self._published_at = -STATUS_INTERVAL
         self._status_is_old = False
+        self._looked_at = 0.0
         self._troubles: dict[str, tuple[int, float]] = {}  # job key -> failures in a row, not before
         for goal in list(self.goals.values()):
             self.book.load_earlier(goal.spec)
@@ -194,9 +196,18 @@ class Engine:
                     self.stop_job(action.key)
                 elif not self.stopping and not self._is_held_back(action.keys):
                     self._start(action.keys, action.goal, self._perform(action))
+        if not self.stopping:
+            self._look_out()
         if self._jobs or not self.is_idle():
             self.active_at = self.services.now()
         self._publish(at_once=answered)
+
+    def _look_out(self) -> None:
+        """While anything runs, whether the repository is as the daemon left it: once per tick."""
+        since = time.monotonic() - self._looked_at
+        if self._jobs.keys() - {_LOOK} and since >= self.services.settings.orchestrator.tick_seconds:
+            self._looked_at = time.monotonic()
+            self._start(frozenset({_LOOK}), "", guarding.look(self.services))
 
     def is_idle(self) -> bool:
         """No job, and no goal that mo could go on with by itself."""
@@ -368,7 +379,7 @@ class Engine:
         limits = self._limits()
         state = (
             self.book.seq,
-            frozenset(self._jobs),
+            self._jobs.keys() - {_LOOK},
             limits,
             len(self.goals),
             tuple(self.services.doing.items()),

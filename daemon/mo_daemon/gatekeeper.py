@@ -146,7 +146,9 @@ class Gatekeeper:
         confinement = self._confinement(goal, slot, commit, setup=True)
 
         async def provide(worktree: Path) -> Prepared:
-            with self._services.program(f"set-up of the gate of {goal.id}") as token:
+            with self._services.program(
+                f"set-up of the gate of {goal.id}", contained=self._services.containment.setup
+            ) as token:
                 prepared = await self._services.provisioner.prepare(
                     worktree, env=env, token=token, log=log, confinement=confinement
                 )
@@ -215,7 +217,7 @@ class Gatekeeper:
     ) -> GateRun:
         services = self._services
         env = self._environment(goal, slot)
-        with services.program(f"gate {goal.id}") as token:
+        with services.program(f"gate {goal.id}", contained=services.containment.gates) as token:
             return await slot.run(
                 commit,
                 command,
@@ -318,7 +320,7 @@ class Gatekeeper:
         services = self._services
         async with self._slot() as slot:
             env = self._environment(goal, slot)
-            with services.program(f"gate proof {goal.id}") as token:
+            with services.program(f"gate proof {goal.id}", contained=services.containment.gates) as token:
                 proof = await prove(
                     slot,
                     goal.base,

@@ -29,6 +29,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from mo_daemon import containment, leftovers, roster
 from mo_daemon.engine import Engine
 from mo_daemon.provision import Provisioner
+from mo_daemon.sandbox.lookout import Lookout
 from mo_daemon.services import Services
 from mo_daemon.watch import Watch
 from mo_daemon.worktrees import Pool
@@ -228,6 +229,7 @@ def make_services(
         agents=roster.make_agents(loaded),
         routes=roster.make_routes(loaded, environ),
         containment=containment.contain(home, state, settings, environ),
+        lookout=Lookout(repo, state, home.path / "runs"),
     )
 
 

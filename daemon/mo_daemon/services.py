@@ -18,6 +18,7 @@ from mo_daemon.containment import Cell, Containment, start
 from mo_daemon.provision import Provisioner
 from mo_daemon.routing import Routes
 from mo_daemon.sandbox import Purpose
+from mo_daemon.sandbox.lookout import Lookout
 from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
 from mo_git import process
@@ -62,6 +63,7 @@ class Services:
     agents: Mapping[str, Agent]
     routes: Routes
     containment: Containment
+    lookout: Lookout
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
     live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
@@ -137,7 +139,7 @@ class Services:
 
         With a cell it runs there, as a check does.
         """
-        with self.program(purpose) as token:
+        with self.program(purpose, contained=cell is not None) as token:
             sink = process.Sink(log, int(self.settings.limits.log_mb * 1024 * 1024))
             try:
                 child = await start(cell, Purpose.CHECK, argv, env=env, cwd=cwd, token=token, stdout=sink)
@@ -148,16 +150,20 @@ class Services:
             return await child.wait(timeout)
 
     @contextmanager
-    def program(self, purpose: str) -> Iterator[str]:
+    def program(self, purpose: str, *, contained: bool = False) -> Iterator[str]:
         """A token that the ledger knows while something runs under it: a later daemon ends what is left.
 
+        The purpose ends in GOAL, GOAL/TASK or GOAL/TASK#N; `contained` is what runs in a sandbox.
         With a full disk nothing is started (LedgerFull); what runs already goes on, and so does its job.
         """
         token = self.token()
         self.ledger.program_starting(token, purpose, self.now())
+        if not contained:
+            self.lookout.enter(token, purpose)
         try:
             yield token
         finally:
+            self.lookout.leave(token)
             self._ended.append(token)
             with suppress(LedgerFull, LedgerBroken):
                 self.ledger.program_ended(self._ended)

@@ -18,6 +18,7 @@ from mo_git.text import clock, count, duration, one_line, paint, printable, stat
 from mo_git.views.cost import money
 
 _LAST_GATES = 5
+_LAST_CHANGES = 10
 
 
 @click.command(name="show")
@@ -68,6 +69,8 @@ def _show_goal(obj: Context, goal: GoalStatus) -> None:
     lines += _section("landings", _landings(goal))
     lines += _section("gates", _gates(goal))
     lines += _section("conflicts", [_conflict(conflict) for conflict in goal.conflicts])
+    changes = [[one_line(views.change_line(data), 300), one_line(data["do"], 300)] for data in goal.changes]
+    lines += _section("changed in the repository", changes[-_LAST_CHANGES:])
     lines += _section("needs you", [[str(need["why"]), str(need["do"])] for need in views.needs(goal)])
     say(obj, "\n".join(lines))
 

@@ -65,7 +65,7 @@ def swap(repo: Repo, name: str, new: str, old: str | None, message: str) -> bool
             transaction.set_target(name, new, message=message)
         return _Outcome.DONE
 
-    return _patiently(repo, name, attempt) is _Outcome.DONE
+    return repo.moves.note(name, new, lambda: _patiently(repo, name, attempt) is _Outcome.DONE)
 
 
 def delete(repo: Repo, name: str, old: str) -> bool:
@@ -84,7 +84,7 @@ def delete(repo: Repo, name: str, old: str) -> bool:
             return _Outcome.STALE
         return _Outcome.DONE
 
-    return _patiently(repo, name, attempt) is _Outcome.DONE
+    return repo.moves.note(name, None, lambda: _patiently(repo, name, attempt) is _Outcome.DONE)
 
 
 def listing(repo: Repo, prefix: str) -> dict[str, str]:

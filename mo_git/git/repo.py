@@ -15,6 +15,7 @@ from pygit2.enums import DiffFlag, DiffOption, FileMode
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import IDENTITY, Git
 from mo_git.git.layout import core_settings, main_top
+from mo_git.git.moves import Moves
 from mo_git.git.trees import Special, TreeWalker
 
 # What a recorded fact names has to be on the disk before the fact is.
@@ -43,7 +44,7 @@ class Repo:
     """A repository, usable from any thread (libgit2 wants one handle per thread).
 
     `committer` is the identity of the commits that mo makes, `top` the root of the main worktree: git says
-    it nowhere for a separate git directory.
+    it nowhere for a separate git directory.  `moves` is what is done to refs through this object.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Repo:
         self.committer = committer
         self.top = self._main_top() if top is None else Path(os.path.realpath(top))
         self.git = Git(self.top or self.common_dir)
+        self.moves = Moves()
         self._local = threading.local()
         self._walker = TreeWalker()
 

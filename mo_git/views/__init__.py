@@ -2,10 +2,11 @@
 
 from mo_git.views.documents import goal_document, status_document, task_document
 from mo_git.views.graph import graph_document, graph_dot, graph_mermaid, graph_text
-from mo_git.views.lines import event_document, event_line, summary_lines
+from mo_git.views.lines import change_line, event_document, event_line, summary_lines
 from mo_git.views.needs import needs
 
 __all__ = [
+    "change_line",
     "event_document",
     "event_line",
     "goal_document",

@@ -117,6 +117,7 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
                 {"with": [], "paths": [], "resolution": None, **conflict} for conflict in goal.conflicts
             ],
             "ejections": [{"evidence": None, **ejection} for ejection in goal.ejections],
+            "changes": [dict(change) for change in goal.changes],
             "score": [],
             "assumptions": list(goal.planning.assumptions),
             "needs": needs(goal),

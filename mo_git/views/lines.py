@@ -107,6 +107,8 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
             return _with(f"integration is at {_short(data['commit'])}", data.get("purpose", ""))
         case Kind.SETUP_FAILED:
             return one_line(data["reason"], _REASON)
+        case Kind.REPOSITORY_CHANGED:
+            return one_line(_with(change_line(data), data["do"], _REASON), _REASON)
         case Kind.GOAL_CHECKED:
             return (
                 "goal check passed" if data["passed"] else _with("goal check failed", data.get("reason", ""))
@@ -128,6 +130,13 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
             said = data.get("message", "")
             return _with(name if data["ok"] else f"{name} refused", said)
     return _about_plan(fact)
+
+
+def change_line(data: Mapping[str, Any]) -> str:
+    """What happened to the repository, and which programs may have done it."""
+    ran = data["ran"]
+    more = f" and {len(ran) - 3} more" if len(ran) > 3 else ""
+    return f"{data['what']}, while {', '.join(ran[:3])}{more} ran" if ran else f"{data['what']}, not by mo"
 
 
 def _proof(data: Mapping[str, Any]) -> str:
