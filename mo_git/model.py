@@ -101,6 +101,15 @@ Command = str | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """How a task's agent is run; empty and None: as the agent does by itself."""
+
+    max_turns: int | None = None  # rounds of model and tools
+    effort: str = ""  # low | medium | high: how much the model thinks
+    max_budget_usd: float | None = None  # of one attempt; None: budget.attempt_usd
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """One task of a plan, as written (DAG fields of the plan file, see docs/plans.md)."""
 
@@ -121,13 +130,15 @@ class TaskSpec:
     timeout: float | None = None  # seconds
     max_attempts: int | None = None
     priority: int = 0
+    output: Mapping[str, Any] | None = None  # JSON schema of the result (plan_schema); None: none is asked for
+    agent: AgentOptions = AgentOptions()
 
     @property
     def unchanged_is_fine(self) -> bool:
         """Whether an empty diff is a good ending for this task."""
         if self.no_change:
             return self.no_change == "ok"
-        return self.run is not None or self.check is not None
+        return self.run is not None or self.check is not None or self.output is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +210,8 @@ class Kind(StrEnum):
     ATTEMPT_STARTED = "attempt_started"  # base, branch, worktree, token
     AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
-    CANDIDATE = "candidate"  # commit, tree, paths, seconds
-    UNCHANGED = "unchanged"  # commit
+    CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
+    UNCHANGED = "unchanged"  # commit, summary, output
     RETRY_SCHEDULED = "retry_scheduled"  # not_before, why
     GATE_STARTED = "gate_started"  # commit, head
     GATE_DROPPED = "gate_dropped"  # why
