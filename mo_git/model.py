@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 RESERVED_TASK_IDS = frozenset({"integration"})
+OWN_PRICES = "settings"  # of a usage fact, in place of the date of the price table
 
 
 class Phase(StrEnum):
@@ -130,7 +131,7 @@ class TaskSpec:
     timeout: float | None = None  # seconds
     max_attempts: int | None = None
     priority: int = 0
-    output: Mapping[str, Any] | None = None  # JSON schema of the result (plan_schema); None: none is asked for
+    output: Mapping[str, Any] | None = None  # JSON schema of the result (plan_schema); None: none
     agent: AgentOptions = AgentOptions()
 
     @property
@@ -223,7 +224,7 @@ class Kind(StrEnum):
     TASK_CANCELLED = "task_cancelled"  # reason
     HELD = "held"  # reason: waits for a person
     RETRIED = "retried"  # hint
-    USAGE = "usage"  # provider, model, phase, tokens and cost_usd of one run; of a task or of the goal
+    USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
 
     GOAL_CREATED = "goal_created"
     GOAL_STARTED = "goal_started"  # base

@@ -82,7 +82,9 @@ def _wrong_words(schema: Mapping[str, Any]) -> Iterator[str]:
     if "enum" in schema and not schema["enum"]:
         yield "enum: is empty"
     for value in _listed(schema, "enum"):
-        if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        if not isinstance(value, str | int | float) or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
             yield f"enum: expected texts, numbers, true or false, found {kind(value)}"
     for key in ("required", "enum"):
         if not isinstance(schema.get(key, []), list):

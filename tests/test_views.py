@@ -204,6 +204,8 @@ def test_goal_document() -> None:
         "landed_commit": None,
         "writes": [],
         "paths": [],
+        "summary": "",
+        "output": None,
         "attempts": [
             {
                 "n": 1,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
+from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Job, Usage
+from mo_daemon.agents.settings import Price
 from mo_daemon.budget import exhausted, room
 from mo_daemon.classify import PASSING, UNUSABLE, RetrySettings
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.services import Services, out_of_space
 from mo_git.lifecycle import GoalStatus
-from mo_git.model import FailureClass, Kind, NewFact, Phase
+from mo_git.model import OWN_PRICES, FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
 # With one of these in the environment an agent gets a private state directory per task; without, it shares
@@ -28,7 +30,10 @@ KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class PaidRun:
-    """`name` is for people (GOAL/TASK#N); `task` is empty and `n` 0 where the usage is the goal's own."""
+    """`name` is for people (GOAL/TASK#N); `task` is empty and `n` 0 where the usage is the goal's own.
+
+    `limit_usd` is what this run alone may cost; 0: no limit but those of the goal, the day and the provider.
+    """
 
     services: Services
     goal: GoalStatus
@@ -38,6 +43,7 @@ class PaidRun:
     name: str
     task: str = ""
     n: int = 0
+    limit_usd: float = 0.0
 
     async def perform(
         self, job: Job, env: Mapping[str, str], deadlines: Deadlines, cell: Cell | None = None
@@ -68,19 +74,36 @@ class PaidRun:
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""
-        self.services.live[self.name] = (self.goal.id, self.agent.name, usage.cost_usd)
-        return exhausted(*self.services.money(self.goal), self.agent.name)
+        cost = self._priced(usage).cost_usd
+        self.services.live[self.name] = (self.goal.id, self.agent.name, cost)
+        spent = exhausted(*self.services.money(self.goal), self.agent.name)
+        if not spent and 0 < self.limit_usd <= cost:
+            return f"the attempt's budget of ${self.limit_usd:.2f} is spent (${cost:.2f})"
+        return spent
 
     def usage(self, usage: Usage) -> list[NewFact]:
         """What it cost, as facts; a plain command costs nothing."""
         if self.agent.name == COMMAND:
             return []
-        data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
+        data = {"provider": self.agent.name, "model": self.model, "phase": self.phase}
+        data |= asdict(self._priced(usage))
+        if usage.estimated:
+            data["prices"] = OWN_PRICES if self._own_price() else prices.AS_OF
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
+
+    def _own_price(self) -> Price | None:
+        """The person's price of the model."""
+        found = prices.lookup(self.model, self.services.settings.prices)
+        return None if found is None else Price(**found)
+
+    def _priced(self, usage: Usage) -> Usage:
+        """Estimated money by the person's own prices, where there is one for the model."""
+        price = self._own_price() if usage.estimated else None
+        return usage if price is None else replace(usage, cost_usd=prices.cost(self.model, usage, price))
 
     def budget(self) -> float | None:
         """USD that it may cost; None: no limit."""
-        left = room(*self.services.money(self.goal), self.agent.name)
+        left = min(room(*self.services.money(self.goal), self.agent.name), self.limit_usd or math.inf)
         return None if math.isinf(left) else left
 
     def state_dir(self, owner: str) -> Path | None:
