@@ -57,9 +57,8 @@ def take(worktree: Path, schema: Mapping[str, Any], said: str) -> dict[str, Any]
     finally:
         clear(worktree)
     if found := find_secrets(json.dumps(output, indent=0, ensure_ascii=False).encode()):
-        raise AttemptFailed(
-            FailureClass.SECRETS, f"its output ({FILE}) holds what looks like a {found[0][0]}"
-        )
+        reason = f"its output ({FILE}) holds a credential: {found[0][0]}"
+        raise AttemptFailed(FailureClass.SECRETS, reason)
     return output
 
 

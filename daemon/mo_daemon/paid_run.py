@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Job, Usage
-from mo_daemon.agents.settings import Price
 from mo_daemon.budget import exhausted, room
 from mo_daemon.classify import PASSING, UNUSABLE, RetrySettings
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.services import Services, out_of_space
 from mo_git.lifecycle import GoalStatus
-from mo_git.model import OWN_PRICES, FailureClass, Kind, NewFact, Phase
+from mo_git.model import FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
 # With one of these in the environment an agent gets a private state directory per task; without, it shares
@@ -74,7 +73,7 @@ class PaidRun:
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""
-        cost = self._priced(usage).cost_usd
+        cost = prices.corrected(self.model, usage, self.services.settings.prices)[0].cost_usd
         self.services.live[self.name] = (self.goal.id, self.agent.name, cost)
         spent = exhausted(*self.services.money(self.goal), self.agent.name)
         if not spent and 0 < self.limit_usd <= cost:
@@ -85,21 +84,10 @@ class PaidRun:
         """What it cost, as facts; a plain command costs nothing."""
         if self.agent.name == COMMAND:
             return []
-        data = {"provider": self.agent.name, "model": self.model, "phase": self.phase}
-        data |= asdict(self._priced(usage))
-        if usage.estimated:
-            data["prices"] = OWN_PRICES if self._own_price() else prices.AS_OF
+        usage, source = prices.corrected(self.model, usage, self.services.settings.prices)
+        data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
+        data |= {"prices": source} if source else {}
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
-
-    def _own_price(self) -> Price | None:
-        """The person's price of the model."""
-        found = prices.lookup(self.model, self.services.settings.prices)
-        return None if found is None else Price(**found)
-
-    def _priced(self, usage: Usage) -> Usage:
-        """Estimated money by the person's own prices, where there is one for the model."""
-        price = self._own_price() if usage.estimated else None
-        return usage if price is None else replace(usage, cost_usd=prices.cost(self.model, usage, price))
 
     def budget(self) -> float | None:
         """USD that it may cost; None: no limit."""

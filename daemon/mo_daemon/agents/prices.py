@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from mo_daemon.agents.protocol import Usage
 from mo_daemon.agents.settings import Price
+from mo_git.model import OWN_PRICES
 
 AS_OF = "2026-09-05"
 
@@ -73,3 +75,16 @@ def cost(model: str, usage: Usage, price: Price | None = None) -> float:
     fresh = usage.input_tokens - cached
     total = fresh * rate.input + cached * rate.cached_input + usage.output_tokens * rate.output
     return round(total / 1_000_000, 6)
+
+
+def corrected(model: str, usage: Usage, own: Mapping[str, Mapping[str, float]]) -> tuple[Usage, str]:
+    """An estimate by a person's `own` prices (`[prices]`) where they name the model, and by whose it is.
+
+    The second is AS_OF or OWN_PRICES; empty where the program reported the money itself.
+    """
+    if not usage.estimated:
+        return usage, ""
+    found = lookup(model, own)
+    if found is None:
+        return usage, AS_OF
+    return replace(usage, cost_usd=cost(model, usage, Price(**found))), OWN_PRICES
