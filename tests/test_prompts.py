@@ -149,6 +149,7 @@ def test_a_briefing_with_everything() -> None:
     story.run("b")
     story.fail("b", "check failed")
     story.tell(Kind.RETRIED, "b", hint="look again")
+    story.tell(Kind.ATTEMPT_STARTED, "b", 2, token="t", base="b")
     team = {"AGENTS.md": "Be brief."}
     said = brief(EVERYTHING, story.goal, story.goal.tasks["b"], team, "AssertionError", "Mind the dust.")
     assert said == (
