@@ -11,6 +11,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.tomltext import parse_toml
 
 PREFIX = "MO_"
+VALUES = frozenset({"prices"})  # tables with keys of the person's own
 SEPARATOR = "__"
 COMMAND_LINE = "command line"
 REPOSITORY_FILE = "config.toml"
@@ -107,9 +108,9 @@ def drop(data: dict[str, Any], parts: list[str]) -> None:
 
 
 def leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything that is not a table."""
+    """(dotted key, value) of everything that is not a table, and of tables that are one value."""
     for name, value in data.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and prefix + name not in VALUES:
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

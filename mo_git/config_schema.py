@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from mo_git.tomltext import toml_value
@@ -22,15 +22,28 @@ Texts = Annotated[
 ]
 
 
-def key(default: Any, doc: str, *, guarded: bool = False, allowed: str = "", **limits: Any) -> Any:
+_PRICE = frozenset({"input", "cached_input", "output"})
+
+
+def _prices(value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    if any(set(price) != _PRICE or min(price.values()) < 0 for price in value.values()):
+        raise ValueError("a price has input, cached_input and output, 0 or more")
+    return {model.lower(): price for model, price in value.items()}
+
+
+Prices = Annotated[dict[str, dict[str, float]], AfterValidator(_prices)]
+
+
+def key(
+    default: Any, doc: str, *, guarded: bool = False, allowed: str = "", example: str = "", **limits: Any
+) -> Any:
     """A setting.  `guarded`: a tracked file can set it only when the user trusts that file.
 
     Guarded are commands, and what would loosen the isolation of agents.  `allowed` says in words what the
-    limits mean where they do not say it themselves.
+    limits mean where they do not say it themselves.  `example`: a line of a table with free keys.
     """
-    return Field(
-        default, description=doc, json_schema_extra={"guarded": guarded, "allowed": allowed}, **limits
-    )
+    extra: dict[str, Any] = {"guarded": guarded, "allowed": allowed, "example": example}
+    return Field(default, description=doc, json_schema_extra=extra, **limits)
 
 
 class Section(BaseModel):
@@ -105,6 +118,9 @@ class Budget(Section):
     """Money; 0: no limit."""
 
     goal_usd: float = key(25.0, "US dollars that one goal may spend", ge=0)
+    attempt_usd: float = key(
+        0.0, "US dollars that one attempt of a task may spend; it is tried once more", ge=0
+    )
     daily_usd: float = key(100.0, "US dollars that all goals here may spend in a day (UTC)", ge=0)
 
 
@@ -234,6 +250,11 @@ class Config(Section):
     command: CommandTasks = Field(default_factory=CommandTasks)
     agents: Agents = Field(default_factory=Agents)
     budget: Budget = Field(default_factory=Budget)
+    prices: Prices = key(
+        {},
+        "US dollars per million tokens, by model, where mo's own table is wrong or old",
+        example='"gpt-5.5" = { input = 5, cached_input = 0.5, output = 30 }',
+    )
     sandbox: SandboxSection = Field(default_factory=SandboxSection)
     routing: Routing = Field(default_factory=Routing)
     git: Git = Field(default_factory=Git)
@@ -252,12 +273,15 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
     """Leaves of a table, its own keys before its sub-tables."""
+    inner = {name for name, field in model.model_fields.items() if _section(field) or field.default == {}}
     for name, field in model.model_fields.items():
-        if not _section(field):
+        if name not in inner:
             yield prefix + name, field
     for name, field in model.model_fields.items():
         if section := _section(field):
             yield from _walk(section, f"{prefix}{name}.")
+        elif name in inner:
+            yield prefix + name, field
 
 
 @cache
@@ -297,6 +321,8 @@ def allowed(field: FieldInfo) -> str:
         return f"one of {', '.join(words)}"
     if said := _extra(field).get("allowed"):
         return str(said)
+    if example := _extra(field).get("example"):
+        return f"a table such as {{ {example} }}"
     kind = field.annotation
     if get_origin(kind) is tuple:
         return 'a list of texts such as ["a", "b"]'
@@ -332,6 +358,9 @@ def render_default_file() -> str:
     text = _HEAD
     table = ""
     for name, field in leaves().items():
+        if field.default == {}:  # a table with keys of the person's own
+            text, table = f"{text}\n# {field.description}\n[{name}]\n# {_extra(field)['example']}\n", name
+            continue
         section, _, last = name.rpartition(".")
         if section != table:
             table = section

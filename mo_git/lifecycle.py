@@ -106,6 +106,8 @@ class TaskStatus:
     failures: list[str] = field(default_factory=list)  # classes since the last retry by a person
     paths: tuple[str, ...] = ()
     summary: str = ""  # the agent's last message
+    output: Mapping[str, Any] | None = None  # the JSON result that the task declares
+    hint: str = ""  # a person's words for the next attempt
 
     @property
     def attempt(self) -> int:
@@ -331,11 +333,12 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         case Kind.CANDIDATE:
             _close(task, fact, "candidate")
             task.commit, task.tree, task.paths = data["commit"], data["tree"], tuple(data.get("paths", ()))
-            task.summary = data.get("summary", "")
+            task.summary, task.output = data.get("summary", ""), data.get("output")
             task.reason = ""
         case Kind.UNCHANGED:
             _close(task, fact, "unchanged")
             task.commit = data["commit"]
+            task.summary, task.output = data.get("summary", ""), data.get("output")
             task.reason = "nothing to change"
         case Kind.RETRY_SCHEDULED:
             task.not_before, task.reason = data["not_before"], data["why"]
@@ -351,8 +354,8 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.reason, task.taken_back = data["why"], bool(data.get("taken_back"))
             goal.ejections.append({"task": task.spec.id, **data})
         case Kind.RETRIED:
-            task.reason, task.redone, task.satisfies = data.get("hint", ""), 0, False
-            task.not_before = 0.0
+            task.reason = task.hint = data.get("hint", "")
+            task.redone, task.satisfies, task.not_before = 0, False, 0.0
             task.failures.clear()
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 RESERVED_TASK_IDS = frozenset({"integration"})
+OWN_PRICES = "settings"  # of a usage fact, in place of the date of the price table
 
 
 class Phase(StrEnum):
@@ -101,6 +102,15 @@ Command = str | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """How a task's agent is run; empty and None: as the agent does by itself."""
+
+    max_turns: int | None = None  # rounds of model and tools
+    effort: str = ""  # low | medium | high: how much the model thinks
+    max_budget_usd: float | None = None  # of one attempt; None: budget.attempt_usd
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """One task of a plan, as written (DAG fields of the plan file, see docs/plans.md)."""
 
@@ -121,13 +131,15 @@ class TaskSpec:
     timeout: float | None = None  # seconds
     max_attempts: int | None = None
     priority: int = 0
+    output: Mapping[str, Any] | None = None  # JSON schema of the result (plan_schema); None: none
+    agent: AgentOptions = AgentOptions()
 
     @property
     def unchanged_is_fine(self) -> bool:
         """Whether an empty diff is a good ending for this task."""
         if self.no_change:
             return self.no_change == "ok"
-        return self.run is not None or self.check is not None
+        return self.run is not None or self.check is not None or self.output is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +211,8 @@ class Kind(StrEnum):
     ATTEMPT_STARTED = "attempt_started"  # base, branch, worktree, token
     AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
-    CANDIDATE = "candidate"  # commit, tree, paths, seconds
-    UNCHANGED = "unchanged"  # commit
+    CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
+    UNCHANGED = "unchanged"  # commit, summary, output
     RETRY_SCHEDULED = "retry_scheduled"  # not_before, why
     GATE_STARTED = "gate_started"  # commit, head
     GATE_DROPPED = "gate_dropped"  # why
@@ -212,7 +224,7 @@ class Kind(StrEnum):
     TASK_CANCELLED = "task_cancelled"  # reason
     HELD = "held"  # reason: waits for a person
     RETRIED = "retried"  # hint
-    USAGE = "usage"  # provider, model, phase, tokens and cost_usd of one run; of a task or of the goal
+    USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
 
     GOAL_CREATED = "goal_created"
     GOAL_STARTED = "goal_started"  # base

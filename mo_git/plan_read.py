@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mo_git import dag
 from mo_git.errors import Exit, MoError
-from mo_git.model import RESERVED_TASK_IDS, Plan, TaskSpec
+from mo_git.model import RESERVED_TASK_IDS, AgentOptions, Plan, TaskSpec
+from mo_git.plan_refs import wrong_references
+from mo_git.plan_schema import output_schema
 from mo_git.values import (
     Reader,
     Wrong,
@@ -26,6 +28,30 @@ from mo_git.values import (
 )
 
 _COUNT = number("a whole number, 1 or more", int, least=1)
+
+AGENT_READERS: Mapping[str, Reader] = {
+    "max_turns": _COUNT,
+    "effort": choice("low", "medium", "high"),
+    "max_budget_usd": number("US dollars, more than 0", float, above=0),
+}
+
+
+def agent_options(value: object) -> AgentOptions:
+    """Read a task's `agent`: a table with keys of AGENT_READERS."""
+    if not isinstance(value, dict):
+        raise Wrong(f"expected a table such as {{ max_turns = 40 }}, found {kind(value)}")
+    wrong = [f"{key}: unknown key{nearest(key, AGENT_READERS)}" for key in value if key not in AGENT_READERS]
+    values: dict[str, Any] = {}
+    for key, read in AGENT_READERS.items():
+        if value.get(key) is not None:
+            try:
+                values[key] = read(value[key])
+            except Wrong as found:
+                wrong += [f"{key}: {message}" for message in found.args]
+    if wrong:
+        raise Wrong(*wrong)
+    return AgentOptions(**values)
+
 
 TASK_READERS: Mapping[str, Reader] = {
     "id": slug,
@@ -45,6 +71,8 @@ TASK_READERS: Mapping[str, Reader] = {
     "timeout": number("a number of seconds greater than 0", float, above=0),
     "max_attempts": _COUNT,
     "priority": number("a whole number", int),
+    "output": output_schema,
+    "agent": agent_options,
 }
 DEFAULTS_READERS = {key: read for key, read in TASK_READERS.items() if key not in ("id", "depends_on")}
 PLAN_READERS: Mapping[str, Reader] = {
@@ -192,7 +220,7 @@ def _read_task(
     if name is None:
         problems.add(where, "id", "is missing")
     # A task that says itself what it does takes no prompt, command or provider of the other kind.
-    unwanted = {"run": ("prompt", "provider"), "prompt": ("run",)}
+    unwanted = {"run": ("prompt", "provider", "agent"), "prompt": ("run",)}
     dropped = {key for mine, others in unwanted.items() if mine in own for key in others}
     written = {**{key: value for key, value in defaults.items() if key not in dropped}, **own}
     return _Entry(where, own, written, problems.read(where, written, TASK_READERS))
@@ -212,6 +240,11 @@ def _check_work(entry: _Entry, problems: Problems) -> None:
         problems.add(entry.where, "provider", f'"{provider}" cannot run = [...]: leave provider out')
     elif has_prompt and provider == "command":
         problems.add(entry.where, "provider", '"command" takes run = [...], not a prompt')
+    options = entry.values.get("agent", AgentOptions())
+    if has_run and "agent" in entry.written:
+        problems.add(entry.where, "agent", "a command has no agent: leave it out")
+    elif provider == "codex" and options.max_turns is not None:
+        problems.add(entry.where, "agent", "max_turns: codex knows no such limit, timeout holds for all")
 
 
 def _check_names(
@@ -245,7 +278,9 @@ def _check_graph(entries: Sequence[_Entry], problems: Problems) -> None:
                 problems.add(entry.where, "depends_on", f'no task "{other}"{nearest(other, known)}')
         if known.get(entry.name) is entry:
             needed = tuple(other for other in entry.values.get("depends_on", ()) if other != entry.name)
-            tasks.append(TaskSpec(entry.name, depends_on=needed))
+            tasks.append(replace(entry.spec(), depends_on=needed))
     while cycle := dag.find_cycle(tasks):
         problems.add(f'task "{cycle[0]}"', "depends_on", f"cycle: {' -> '.join(cycle)}")
         tasks = [task for task in tasks if task.id not in cycle]
+    for name, what in wrong_references(tasks):
+        problems.add(known[name].where, "prompt", what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from mo_git.model import Plan, TaskSpec
+from mo_git.model import AgentOptions, Plan, TaskSpec
 from mo_git.tomltext import toml_line
 
 
@@ -16,7 +16,7 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
     return data
 
 
-def _changed(item: Plan | TaskSpec) -> dict[str, Any]:
+def _changed(item: Plan | TaskSpec | AgentOptions) -> dict[str, Any]:
     """Fields that differ from their default, in the order of the class, as plain data."""
     data: dict[str, Any] = {}
     for field in fields(item):
@@ -27,6 +27,8 @@ def _changed(item: Plan | TaskSpec) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, AgentOptions):
+        return _changed(value)
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, float) and value.is_integer():

@@ -24,7 +24,7 @@ VERSION = 1
 
 def needs_trust(relative: str) -> bool:
     """Whether a tracked file, named relative to `.mo/`, is used at all (and then only when trusted)."""
-    return relative == "config.toml" or relative.startswith(("prompts/", "goals/"))
+    return relative in ("config.toml", "lessons.md") or relative.startswith(("prompts/", "goals/"))
 
 
 def is_trusted(common_dir: Path, relative: str, content: bytes, *, environ: Mapping[str, str]) -> bool:

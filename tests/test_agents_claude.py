@@ -371,10 +371,11 @@ LAUNCHES: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ),
     (
         "restricted",
-        {"contained": True, "new_session": "u-1", "max_turns": 3, "budget_usd": 1.5, "extra_args": ("--x",)},
+        {"contained": True, "new_session": "u-1", "max_turns": 3, "effort": "low"}
+        | {"budget_usd": 1.5, "extra_args": ("--x",)},
         (
             *(*BYPASS, "--tools", WRITING, "--session-id", "u-1", "--max-turns", "3"),
-            *("--max-budget-usd", "1.5", "--from-settings", "--x"),
+            *("--effort", "low", "--max-budget-usd", "1.5", "--from-settings", "--x"),
         ),
     ),
 )

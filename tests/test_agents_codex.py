@@ -398,6 +398,13 @@ def test_command_line(
     assert launch.env == ({"TMPDIR": str(tmp_path / "run" / "tmp")} if own else {})
 
 
+def test_effort_is_a_setting(program: Path, tmp_path: Path) -> None:
+    settings = AgentSettings(command=str(program), config=('model_reasoning_effort="low"',))
+    launch = CodexAgent(settings).launch(job(tmp_path, effort="high"))
+    given = [part for part in launch.argv if part.startswith("model_reasoning_effort")]
+    assert given == ['model_reasoning_effort="low"', 'model_reasoning_effort="high"']  # the last one counts
+
+
 def test_settings_of_the_user_come_before_the_sandbox(program: Path, tmp_path: Path) -> None:
     config = ('model_provider="x"', 'model_providers.x.env_key="X_KEY"', 'sandbox_mode="danger-full-access"')
     settings = AgentSettings(command=str(program), config=config, env_pass=("X_KEY",))

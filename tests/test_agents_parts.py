@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mo_daemon.agents import agent_for, build, locate, stream
+from mo_daemon.agents import agent_for, build, locate, prices, stream
 from mo_daemon.agents.describe import command_line, tool_call
 from mo_daemon.agents.endings import killed_by
-from mo_daemon.agents.files import place
-from mo_daemon.agents.prices import UNKNOWN, cost, price_of
+from mo_daemon.agents.files import place, tail
+from mo_daemon.agents.prices import AS_OF, UNKNOWN, corrected, cost, price_of
 from mo_daemon.agents.protocol import Agent, EventKind, Launch, Outcome, Usage
 from mo_daemon.agents.saidtimes import said_time
 from mo_daemon.agents.settings import AgentSettings, Price
 from mo_git.errors import Exit, MoError
-from mo_git.model import FailureClass, TaskSpec
+from mo_git.model import OWN_PRICES, FailureClass, TaskSpec
 from mo_git.process import Ending
 from tests.transcripts import NOW, WORKTREE, job, lines_of, play
 
@@ -270,6 +272,35 @@ def test_cost() -> None:
     assert cost("gpt-5", Usage(10, 1000, 0)) == pytest.approx(10 * 0.125 / 1e6, abs=1e-6)
 
 
+OWN = {
+    "gpt-5.5": {"input": 2.0, "cached_input": 1.0, "output": 4.0},
+    "opus": {"input": 1.0, "cached_input": 1.0, "output": 1.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "usd", "source"),
+    [
+        ("gpt-5.5", 5.5, OWN_PRICES),
+        ("GPT-5.5-mini", 5.5, OWN_PRICES),  # a name also stands for those that go on with a dash
+        ("opus", 2.0, OWN_PRICES),
+        ("gpt-5", 7.0, AS_OF),
+        ("", 7.0, AS_OF),
+    ],
+)
+def test_a_persons_own_prices(model: str, usd: float, source: str) -> None:
+    usage = Usage(1_000_000, 500_000, 1_000_000, 7.0, estimated=True)
+    assert corrected(model, usage, OWN) == (replace(usage, cost_usd=usd), source)
+    reported = replace(usage, estimated=False)
+    assert corrected(model, reported, OWN) == (reported, "")
+
+
+def test_the_table_says_its_date_and_sources() -> None:
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", AS_OF)
+    assert "OpenAI" in (prices.__doc__ or "")
+    assert "Anthropic" in (prices.__doc__ or "")
+
+
 # -- times in words -----------------------------------------------------------------------------------
 
 
@@ -343,6 +374,15 @@ def test_a_placed_file_replaces_whatever_is_there(tmp_path: Path) -> None:
         path = place(tmp_path, name, "caf\udce9")
         assert (path.read_bytes(), path.is_symlink()) == (b"caf\xe9", False)
     assert not target.exists()
+
+
+def test_the_end_of_a_file_that_may_be_something_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abcdef")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dir").mkdir()
+    found = {name: tail(tmp_path / name, 4) for name in ("file", "link", "pipe", "dir", "none")}
+    assert found == {"file": b"cdef", "link": b"", "pipe": b"", "dir": b"", "none": b""}
 
 
 # -- finding programs ---------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mo_daemon.classify import POLICIES, GiveUp, RetrySettings, TryAgain, next_step
+from mo_daemon.classify import POLICIES, GiveUp, RetrySettings, TryAgain, next_step, salvages
 from mo_git.model import FailureClass as F
 
 SETTINGS = RetrySettings(max_attempts=10, base_seconds=30, max_seconds=600, same_way=2)
@@ -54,6 +54,9 @@ def test_every_class_has_a_policy() -> None:
         (F.BAD_CONFIG, (), True, "why"),
         (F.SETUP_FAILED, (), True, "why"),
         (F.CANCELLED, (), True, "why"),
+        # the attempt's own budget: once more, from what is there
+        (F.BUDGET, (), True, NOW),
+        (F.BUDGET, (F.BUDGET,), True, "why (2 times)"),
         # the daemon ended: again at once, however often
         (F.LOST, (), False, NOW),
         (F.LOST, (F.LOST,) * 50, False, NOW),
@@ -66,6 +69,20 @@ def test_every_class_has_a_policy() -> None:
 def test_what_follows(failure: F, earlier: tuple[F, ...], can_rework: bool, expected: float | str) -> None:
     followed = step(failure, *earlier, can_rework=can_rework)
     assert (followed.not_before if isinstance(followed, TryAgain) else followed.why) == expected
+
+
+@pytest.mark.parametrize(
+    ("failure", "kept", "taken_over"),
+    [
+        (F.CHECK_FAILED, "refs/mo/keep/g/a/1", True),
+        (F.INVALID_OUTPUT, "refs/mo/keep/g/a/1", True),
+        (F.CHECK_FAILED, "", False),
+        (F.CHECK_FAILED, "/state/kept/g-a-1", False),  # what git could not read was set aside
+        (F.SCOPE, "refs/mo/keep/g/a/1", False),
+    ],
+)
+def test_what_the_next_attempt_starts_from(failure: F, kept: str, taken_over: bool) -> None:
+    assert salvages(failure, kept) is taken_over
 
 
 def test_the_tasks_own_limit_wins() -> None:

@@ -407,6 +407,42 @@ def test_unset_mends_a_file_with_an_unknown_key(tmp_path: Path) -> None:
             unset_value(path, key)
 
 
+PRICES = {"gpt-5.5": {"input": 5.0, "cached_input": 0.5, "output": 30.0}}
+
+
+def test_prices_are_one_value(home: Path, tmp_path: Path) -> None:
+    """Names of models have dots; a later layer's table replaces the whole."""
+    own = write(tmp_path / "own.toml", '[prices]\n"other" = { input = 1, cached_input = 1, output = 1 }\n')
+    file = write(
+        home / "config.toml", '[prices]\n"GPT-5.5" = { input = 5, cached_input = 0.5, output = 30 }\n'
+    )
+    loaded = load(home, environ={}, user_file=own)
+    assert (loaded.config.prices, loaded.origins["prices"]) == (PRICES, str(file))
+    assert tomllib.loads("\n".join(dump(loaded, False)))["prices"] == PRICES
+    set_value(file, "prices", "{ x = { input = 1, cached_input = 0, output = 2 } }")
+    assert list(load(home, environ={}).config.prices) == ["x"]
+    unset_value(file, "prices")
+    assert load(home, environ={}).config.prices == {}
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        "1",
+        "{ input = 1 }",
+        "{ input = 1, cached_input = -1, output = 1 }",
+        "{ input = 1, cached_input = 'x', output = 1 }",
+    ],
+)
+def test_a_bad_price(home: Path, price: str) -> None:
+    write(home / "config.toml", f"[prices]\nx = {price}\n")
+    (problem,) = refused(home)
+    assert problem.startswith('config.toml: prices = {"x" = ')
+    assert problem.endswith(
+        ': expected a table such as { "gpt-5.5" = { input = 5, cached_input = 0.5, output = 30 } }'
+    )
+
+
 def test_check_value_gives_the_typed_value() -> None:
     assert check_value("gate.parallel", "2", "x") == 2
     assert check_value("workspace.setup", '["a"]', "x") == ["a"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mo_daemon.agents import locate
+from mo_daemon.prompts import data_block
 from mo_git.errors import MoError
 from tests import need
 from tests.driver import Mo, plan, writes
@@ -109,7 +110,51 @@ def test_two_agents_in_parallel_and_one_after_them(agents: Mo, api: StubApi) -> 
     said = "\n".join(api.prompts("/responses"))
     assert "made mul" in said  # what a dependency reported reaches its dependents, as data
     for path in ("/messages", "/responses"):
-        assert "tangerine" in "\n".join(api.prompts(path))
+        assert {text.count("tangerine") for text in api.prompts(path)} == {1}  # the team's word, once each
+
+
+def test_an_output_of_one_agent_reaches_another(agents: Mo, api: StubApi) -> None:
+    """The first answer does not fit the schema, so the agent is asked again, with its work still there."""
+    schema = {"type": "object", "properties": {"port": {"type": "integer"}}, "required": ["port"]}
+    script = "if [ -e tried ]; then echo '{\"port\": 4711}'; else echo '{}'; fi >$MO_OUTPUT; touch tried"
+    steps = {"write": ["port.py", "PORT = 4711\n"]}, {"say": "used it"}
+    use = {"prompt": f"Use {{{{task.find.output.port}}}} here. {do(*steps)}", "provider": "codex"}
+    tasks = [
+        {"id": "find", "prompt": do({"run": script}, {"say": "ok"}), "provider": "claude", "output": schema},
+        {"id": "use", **use, "depends_on": ["find"], "agent": {"effort": "high"}},
+    ]
+    (agents.repo.path / ".mo" / "lessons.md").write_text("Ports are lemon.\n")
+    find, used = run(agents, plan(tasks))["tasks"]
+    assert [attempt["class"] for attempt in find["attempts"]] == ["invalid_output", None]
+    assert (find["output"], find["paths"]) == ({"port": 4711}, ["tried"])
+    assert used["state"] == "landed"
+    asked = "\n".join(api.prompts("/messages"))
+    assert "has to fit this JSON schema" in asked
+    assert 'its output (.mo-output.json): \\"port\\" is missing' in asked
+    requests = [request.body for request in api.requests if "/responses" in request.path]
+    block = data_block("port of the output of task find", "4711")
+    assert json.dumps(f"Use {block} here.")[1:-1] in json.dumps(requests[0])
+    assert "Ports are lemon." in json.dumps(requests[0])
+    assert {request["reasoning"]["effort"] for request in requests} == {"high"}
+
+
+def test_an_attempt_with_a_budget_of_its_own(agents: Mo) -> None:
+    """It ends the attempt, and after another one the task; the goal goes on."""
+    costly = {"write": ["a.py", "A = 1\n"], "usage": {"in": 1000, "cached": 0, "out": 60_000}}
+    tasks = [
+        {
+            "id": "a",
+            "prompt": do(costly, {"run": "true"}, {"hang": "before"}),
+            "provider": "codex",
+            "agent": {"max_budget_usd": 0.5},
+        },
+        {"id": "b", "prompt": do({"write": ["b.py", "B = 1\n"]}, {"say": "x"}), "provider": "codex"},
+    ]
+    goal = run(agents, plan(tasks), "--budget", "500", code=1)
+    first, second = goal["tasks"]
+    assert [attempt["class"] for attempt in first["attempts"]] == ["budget", "budget"]
+    assert first["reason"].startswith("the attempt's budget of $0.50 is spent ($1.8")
+    assert (goal["state"], first["state"], second["state"]) == ("failed", "failed", "landed")
 
 
 def test_a_goal_in_words_may_be_one_task(agents: Mo) -> None:

@@ -221,8 +221,9 @@ def test_the_plan_page_lists_every_key() -> None:
 
 def test_the_plans_of_the_pages_parse() -> None:
     page = (ROOT / "docs/plans.md").read_text()
-    [first, goal] = re.findall(r"^```(?:toml)?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    [first, outputs, goal] = re.findall(r"^```(?:toml)?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(plan.parse_plan(first, "plans.md").tasks) == 3
+    assert plan.parse_plan(outputs, "plans.md").tasks[0].output is not None
     assert plan.parse_goal_file(goal, "goal.md").text == "The shop takes discount codes."
     readme = (ROOT / "README.md").read_text()
     block = "\n".join(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mo_git.errors import Exit, MoError
 from mo_git.globs import bad_pattern, overlap
-from mo_git.model import Plan, TaskSpec
+from mo_git.model import AgentOptions, Plan, TaskSpec
 from mo_git.plan import (
     overlaps,
     parse_goal_file,
@@ -477,9 +477,22 @@ COMMON: dict[str, Any] = {
     "timeout": st.none() | st.floats(0.001, 1e9),
     "max_attempts": st.none() | st.integers(1, 99),
     "priority": st.integers(-9, 9),
+    "output": st.none()
+    | st.dictionaries(TEXT, st.sampled_from([{}, {"enum": ["a", 1.5, True]}, {"type": ["null"]}])).map(
+        lambda inner: {"type": "object", "properties": inner, "required": sorted(inner)}
+    ),
 }
 AGENT = st.builds(
-    TaskSpec, id=st.just("a"), prompt=FILLED, provider=st.sampled_from(["auto", "codex"]), **COMMON
+    TaskSpec,
+    id=st.just("a"),
+    prompt=FILLED,
+    provider=st.sampled_from(["auto", "codex"]),
+    agent=st.builds(
+        AgentOptions,
+        effort=st.sampled_from(["", "low", "high"]),
+        max_budget_usd=st.none() | st.floats(0.001, 1e6),
+    ),
+    **COMMON,
 )
 COMMAND = st.builds(TaskSpec, id=st.just("b"), run=ARGV, depends_on=st.just(("a",)), **COMMON)
 KEYS = st.sampled_from([*PLAN_KEYS, *TASK_READERS])

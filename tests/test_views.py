@@ -206,6 +206,8 @@ def test_goal_document() -> None:
         "landed_commit": None,
         "writes": [],
         "paths": [],
+        "summary": "",
+        "output": None,
         "attempts": [
             {
                 "n": 1,

@@ -75,7 +75,24 @@ def test_the_document() -> None:
         "by": "phase",
         "rows": [{"key": "decompose", **row}],
         "total": row,
+        "prices": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ((), "list prices"),  # facts of before the date was noted
+        (("2026-09-05",), "list prices of 2026-09-05"),
+        (("2026-09-05", "2026-11-01", "2026-09-05"), "list prices of 2026-09-05 and 2026-11-01"),
+        (("settings",), "your own prices"),
+        (("2026-09-05", "settings"), "list prices of 2026-09-05 and your own"),
+    ],
+)
+def test_whose_prices_an_estimate_is_by(prices: tuple[str, ...], said: str) -> None:
+    facts = [usage(n, "tidy", "mop", 0.5, prices=one) for n, one in enumerate(prices or ("",))]
+    assert cost_lines(facts, "goal")[-1] == f"~: at least in part an estimate, by {said}"
+    assert cost_document(facts, "goal")["prices"] == sorted(set(prices))
 
 
 @pytest.mark.parametrize(

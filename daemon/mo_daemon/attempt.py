@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, execution, guarding, harvest, names
+from mo_daemon import environment, execution, guarding, harvest, names, outputs
 from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.budget import exhausted
-from mo_daemon.classify import SALVAGED
+from mo_daemon.classify import salvages
 from mo_daemon.containment import SETUP_AS_YOU, Cell, Confinement
 from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
@@ -84,6 +84,8 @@ async def _open(services: Services, goal: GoalStatus, task: TaskStatus, choice: 
         guard=(resources.path("hooks"), names.head(branch)),
     )
     env["MO_STRAY"] = str(guarding.stray_file(run_dir))
+    if task.spec.output is not None:
+        env[outputs.VARIABLE] = str(slot.path / outputs.FILE)
     agent = services.agents[choice.agent]
     attempt = Attempt(services, goal, task, agent, choice.model, n, base, slot, env, run_dir)
     place = {"base": base, "branch": branch, "worktree": str(slot.path)}
@@ -118,8 +120,8 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
         async with guarding.watched(attempt):
             await _applicable(attempt)
             outcome = await execution.run(attempt)
-            found, outside = await _accepted(attempt, outcome)
-        facts = await _candidate(attempt, outcome, found, outside)
+            found, said = await _accepted(attempt, outcome)
+        facts = await _candidate(attempt, found, said)
     except NotApplicable as no:
         reason = f"not applicable: {no}"
         services.record([attempt.fact(Kind.SKIPPED, reason=reason, satisfies=True)])
@@ -149,9 +151,13 @@ def _prepare_worktree(attempt: Attempt) -> None:
     if tip != attempt.base and not refs.swap(repo, ref, attempt.base, tip, f"mo: start {attempt.name}"):
         raise MoError(f"cannot make branch {attempt.branch}: another branch is in its way")
     attempt.services.pool.point(attempt.slot, branch=attempt.branch, commit=attempt.base)
+    if attempt.task.spec.output is not None:
+        outputs.refuse_own(attempt.slot.path)
     earlier = attempt.task.attempts[-2] if len(attempt.task.attempts) > 1 else None
-    if earlier and earlier.kept and earlier.failure in SALVAGED and attempt.agent.can_rework:
+    if earlier and salvages(earlier.failure, earlier.kept) and attempt.agent.can_rework:
         Git(attempt.slot.path)("read-tree", "--reset", "-u", earlier.kept)
+        if attempt.task.spec.output is not None:
+            outputs.clear(attempt.slot.path)
 
 
 def _keep_what_lies_there(attempt: Attempt) -> None:
@@ -232,34 +238,41 @@ async def _run(
         ) from None
 
 
-async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, list[str]]:
-    """Look at what the worktree holds, and check it; the paths outside a scope that is only warned about."""
+async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[str, Any]]:
+    """Look at what the worktree holds, and check it; with it, what else is told of the attempt."""
     services, spec = attempt.services, attempt.task.spec
+    said = await _said(attempt, outcome)
     found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
     if found.tree == await services.git(services.repo.tree_of, attempt.base):
         if not spec.unchanged_is_fine:
             denied = f"; it was denied {', '.join(outcome.denials[:5])}" if outcome.denials else ""
             raise AttemptFailed(FailureClass.NO_CHANGE, "nothing was changed" + denied)
         await _check(attempt)
-        return found, []
+        return found, said
     limit = int(services.settings.limits.max_file_mb * 1024 * 1024)
     outside = await services.git(harvest.refuse, services.repo, attempt.base, found, spec, limit)
     await _check(attempt)
-    return found, outside
+    return found, {**said, "outside_scope": outside} if outside else said
 
 
-async def _candidate(
-    attempt: Attempt, outcome: Outcome, found: Snapshot, outside: list[str]
-) -> list[NewFact]:
+async def _candidate(attempt: Attempt, found: Snapshot, said: Mapping[str, Any]) -> list[NewFact]:
     """The facts of a candidate, or of nothing to change."""
     services = attempt.services
     if found.tree == await services.git(services.repo.tree_of, attempt.base):
-        return [attempt.fact(Kind.UNCHANGED, commit=attempt.base)]
+        return [attempt.fact(Kind.UNCHANGED, commit=attempt.base, **said)]
     commit = await services.git(_commit, attempt, found.tree)
-    more: dict[str, Any] = {"outside_scope": outside} if outside else {}
-    if outcome.summary:
-        more["summary"] = outcome.summary[:4000]
-    return [attempt.fact(Kind.CANDIDATE, commit=commit, tree=found.tree, paths=list(found.changed), **more)]
+    made = {"commit": commit, "tree": found.tree, "paths": list(found.changed)}
+    return [attempt.fact(Kind.CANDIDATE, **made, **said)]
+
+
+async def _said(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
+    """What the task tells those that depend on it: its last message, and the output that it declares."""
+    spec = attempt.task.spec
+    said: dict[str, Any] = {"summary": outcome.summary[:4000]} if outcome.summary else {}
+    if spec.output is not None:
+        message = outcome.summary if spec.run is None else tail(attempt.run_dir / "stream.log", outputs.LIMIT)
+        said["output"] = await attempt.services.git(outputs.take, attempt.slot.path, spec.output, message)
+    return said
 
 
 async def _check(attempt: Attempt) -> None:

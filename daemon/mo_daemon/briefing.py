@@ -1,21 +1,33 @@
 """What an agent is told: the task, the team's instructions, what went before.  Pure.
 
-Everything that somebody else wrote (outputs of other tasks, documents) stands in marked data blocks.
+Everything that somebody else wrote (outputs of other tasks, logs, documents) stands in marked data blocks.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from mo_daemon.classify import salvages
 from mo_daemon.prompts import data_block, fill
 from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.model import TaskSpec
+from mo_git.plan_refs import Reference, references, replace
+from mo_git.plan_schema import ANY_OBJECT
 
 DOCUMENT_LIMIT = 40_000  # characters of all documents of a goal together
+REPORT_LIMIT = 6000  # characters of what a dependency reports unasked
 TEAM_FILES = ("CLAUDE.md", "AGENTS.md")
+OUTPUT_FILE = ".mo-output.json"
 
 
-def brief(template: str, goal: GoalStatus, task: TaskStatus, team: Mapping[str, str], log: str) -> str:
-    """The prompt of an attempt.  `team`: instruction files of the repository; `log`: the last failure's."""
+def brief(
+    template: str, goal: GoalStatus, task: TaskStatus, team: Mapping[str, str], log: str, lessons: str = ""
+) -> str:
+    """The prompt of an attempt.  `team`: instruction files of the repository; `log`: the last failure's.
+
+    `lessons`: what earlier work taught, in the words of people who are trusted.
+    """
     spec = task.spec
     check = (
         f"This must pass when you are done: {shown(spec.check)}"
@@ -23,15 +35,17 @@ def brief(template: str, goal: GoalStatus, task: TaskStatus, team: Mapping[str, 
         else "Run the tests of what you change."
     )
     writes = f"\nExpected to change: {', '.join(spec.writes)}\n" if spec.writes else ""
+    prompt = replace(spec.prompt, lambda reference: _referred(goal, reference))
     values = {
         "title": spec.title or spec.id,
-        "prompt": spec.prompt,
+        "prompt": prompt + _asked_for(spec),
         "check": check,
         "writes": writes,
         "rework": rework(task, log),
         "instructions": instructions(team),
+        "lessons": f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else "",
         "documents": documents(goal.spec.documents),
-        "outputs": _outputs(goal, task),
+        "outputs": _outputs(goal, spec),
     }
     return fill(template, values)
 
@@ -42,15 +56,16 @@ def instructions(team: Mapping[str, str]) -> str:
 
 
 def rework(task: TaskStatus, log: str) -> str:
-    """Why the last attempt was not taken, and what is still there of it."""
+    """Why the last attempt was not taken, what is still there of it, and what a person said since."""
     failed = [attempt for attempt in task.attempts if attempt.state == "failed"]
-    if not failed and not task.reason:
-        return ""
-    last = failed[-1] if failed else None
-    said = f"\nAn earlier attempt was not accepted: {last.reason if last else task.reason}\n"
-    if last and last.kept:
-        said += "Its files are in the worktree: correct them, do not start from nothing.\n"
-    return said + (data_block("the log of that attempt", log, 6000) if log else "")
+    said = ""
+    if failed:
+        last = failed[-1]
+        said = "\nAn earlier attempt was not accepted.\n" + data_block("why not", last.reason)
+        if salvages(last.failure, last.kept):
+            said += "\nIts files are in the worktree: correct them, do not start from nothing.\n"
+        said += data_block("the log of that attempt", log, 6000) if log else ""
+    return said + (f"\nA person says about this attempt: {task.hint}\n" if task.hint else "")
 
 
 def documents(texts: Mapping[str, str]) -> str:
@@ -59,15 +74,53 @@ def documents(texts: Mapping[str, str]) -> str:
     return "".join(data_block(name, text, share) for name, text in texts.items())
 
 
-def _outputs(goal: GoalStatus, task: TaskStatus) -> str:
+def _asked_for(spec: TaskSpec) -> str:
+    """The request for a declared output, part of the task itself: no template can leave it out."""
+    if spec.output is None:
+        return ""
+    asked = (
+        f"\n\nThe result of this task is also a JSON object: write it to the file {OUTPUT_FILE} at the "
+        "top of the worktree. It is read and removed when you end, and never committed."
+    )
+    if spec.output != ANY_OBJECT:
+        asked += f" It has to fit this JSON schema:\n{json.dumps(spec.output, ensure_ascii=False)}"
+    return asked
+
+
+def _referred(goal: GoalStatus, reference: Reference) -> str:
+    """What a reference of a prompt stands for, as a data block."""
+    other = goal.tasks[reference.task]
+    if reference.field == "summary":
+        title, text = "what task {} reported", other.summary
+    elif reference.field == "files":
+        title, text = "files that task {} changed", "\n".join(other.paths)
+    elif reference.key:
+        output = other.output or {}
+        title = f"{reference.key} of the output of task {{}}"
+        text = _as_text(output[reference.key]) if reference.key in output else ""
+    else:
+        title, text = "the output of task {}", _as_text(other.output) if other.output is not None else ""
+    return data_block(title.format(reference.task), text or "(nothing)")
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
+
+
+def _outputs(goal: GoalStatus, spec: TaskSpec) -> str:
+    """What direct dependencies report and the prompt does not refer to."""
+    referred = {(reference.task, reference.field) for _, reference in references(spec.prompt)}
     found = []
-    for name in task.spec.depends_on:
+    for name in spec.depends_on:
         other = goal.tasks[name]
-        if other.summary:
-            changed = ", ".join(other.paths[:20])
-            found.append(
-                data_block(f"what task {name} reported", f"{other.summary}\n\nChanged: {changed}", 6000)
-            )
+        parts = {
+            "summary": other.summary,
+            "files": f"Changed: {', '.join(other.paths[:20])}" if other.summary and other.paths else "",
+            "output": f"Output: {_as_text(other.output)}" if other.output is not None else "",
+        }
+        said = "\n\n".join(text for field, text in parts.items() if text and (name, field) not in referred)
+        if said:
+            found.append(data_block(f"what task {name} reported", said, REPORT_LIMIT))
     return "".join(found)
 
 

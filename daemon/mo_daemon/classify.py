@@ -38,7 +38,10 @@ class Policy:
 
 UNUSABLE = frozenset({F.AUTH, F.NO_CREDIT, F.BAD_MODEL, F.BAD_CONFIG})  # this provider cannot work here
 PASSING = frozenset({F.OVERLOADED, F.NETWORK, F.PROVIDER_DOWN})  # its server's fault
-SALVAGED = frozenset({F.TIMEOUT, F.IDLE, F.CRASH, F.CHECK_FAILED, F.REVIEW_REJECTED, F.CONTEXT_OVERFLOW})
+SALVAGED = frozenset(
+    {F.TIMEOUT, F.IDLE, F.CRASH, F.CHECK_FAILED, F.REVIEW_REJECTED, F.CONTEXT_OVERFLOW}
+    | {F.INVALID_OUTPUT, F.BUDGET}
+)
 
 SAME_WAY = -1  # stands for RetrySettings.same_way
 
@@ -66,10 +69,15 @@ POLICIES: Mapping[F, Policy] = {
     F.GATE_RED: Policy(3, rework=True),
     F.CONFLICT: Policy(1),
     F.SETUP_FAILED: Policy(0),
-    F.BUDGET: Policy(0),
+    F.BUDGET: Policy(1),  # of one attempt; a goal without money stops
     F.CANCELLED: Policy(0),
     F.LOST: Policy(None),
 }
+
+
+def salvages(failure: str, kept: str) -> bool:
+    """Whether the next attempt of an agent starts from what a failed one left, under the ref `kept`."""
+    return failure in SALVAGED and kept.startswith("refs/")
 
 
 @dataclass(frozen=True, slots=True)

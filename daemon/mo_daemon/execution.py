@@ -9,6 +9,7 @@ from mo_daemon.agent_run import Deadlines
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.briefing import TEAM_FILES, brief
+from mo_daemon.budget import exhausted
 from mo_daemon.classify import UNUSABLE, GiveUp, next_step
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
@@ -49,6 +50,7 @@ async def run(attempt: Attempt) -> Outcome:
         attempt.name,
         spec.id,
         attempt.n,
+        limit_usd=attempt_limit(services, spec),
     )
     await _enter_cell(attempt, paid)
     deadlines = paid.deadlines(spec.timeout)
@@ -134,17 +136,26 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
     team = await services.git(harvest.team_files, attempt.slot.path, wanted)
     log = tail(services.home.run_dir(attempt.goal.id, task.spec.id, attempt.n - 1) / "check.log")
     template = await services.git(templates.load, "execute", services.home, services.environ)
+    lessons = await services.git(templates.lessons, services.home, services.environ)
     return Job(
         Phase.EXECUTE,
-        brief(template, attempt.goal, task, team, log),
+        brief(template, attempt.goal, task, team, log, lessons),
         attempt.slot.path,
         attempt.run_dir,
         environ=services.environ,
         model=attempt.model,
+        max_turns=task.spec.agent.max_turns,
+        effort=task.spec.agent.effort,
         budget_usd=paid.budget(),
         state_dir=attempt.state_dir,
         contained=attempt.cell is not None,
     )
+
+
+def attempt_limit(services: Services, task: TaskSpec) -> float:
+    """US dollars that one attempt of the task may cost; 0: no limit."""
+    own = task.agent.max_budget_usd
+    return services.settings.budget.attempt_usd if own is None else own
 
 
 def follow_up(
@@ -161,9 +172,11 @@ def follow_up(
     again = NewFact(goal.id, Kind.RETRY_SCHEDULED, {"not_before": now, "why": reason}, task_id, n)
     if failure is FailureClass.SETUP_FAILED:
         return [again, NewFact(goal.id, Kind.SETUP_FAILED, {"reason": f"set-up failed: {reason}"})]
-    if failure is FailureClass.BUDGET:
-        return [again, NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": reason})]
     provider = task.attempts[-1].provider
+    if failure is FailureClass.BUDGET:
+        spent = exhausted(*services.money(goal), provider)
+        if spent or not attempt_limit(services, task.spec):
+            return [again, NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent or reason})]
     if failure in UNUSABLE and task.spec.run is None and _somebody_else(services, goal, task, provider):
         return [again]
     agent = services.agents.get(provider)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mo_daemon import scope
+from mo_daemon.briefing import TEAM_FILES
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.repo import Repo
@@ -46,13 +47,29 @@ TEAM_FILE_LIMIT = 40_000  # bytes
 
 
 def team_files(worktree: Path, names: Sequence[str]) -> dict[str, str]:
-    """The team's instructions for agents at the top of a worktree: name -> text; links are not followed."""
+    """The team's instructions for agents at the top of a worktree: name -> text, each text once.
+
+    `names` are those that the agent does not read by itself; what says the same as one of the others of
+    TEAM_FILES, or as an earlier one, is left out.  Links are not followed, but an agent follows its own.
+    """
+    read = (_text_within(worktree, name) for name in TEAM_FILES if name not in names)
+    seen = {text.strip() for text in read if text is not None}
     found = {}
     for name in names:
-        path = worktree / name
-        if path.is_file() and not path.is_symlink():
-            found[name] = path.read_bytes()[:TEAM_FILE_LIMIT].decode("utf-8", "replace")
+        text = None if (worktree / name).is_symlink() else _text_within(worktree, name)
+        if text is not None and text.strip() not in seen:
+            seen.add(text.strip())
+            found[name] = text
     return found
+
+
+def _text_within(worktree: Path, name: str) -> str | None:
+    """The text of a file of a worktree; None where there is none, or a link leads out."""
+    path = (worktree / name).resolve()
+    if not path.is_file() or not path.is_relative_to(worktree.resolve()):
+        return None
+    with path.open("rb") as file:
+        return file.read(TEAM_FILE_LIMIT).decode("utf-8", "replace")
 
 
 def look(repo: Repo, worktree: Path, base: str) -> Snapshot:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
+from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Job, Usage
 from mo_daemon.budget import exhausted, room
 from mo_daemon.classify import PASSING, UNUSABLE, RetrySettings
@@ -28,7 +29,10 @@ KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class PaidRun:
-    """`name` is for people (GOAL/TASK#N); `task` is empty and `n` 0 where the usage is the goal's own."""
+    """`name` is for people (GOAL/TASK#N); `task` is empty and `n` 0 where the usage is the goal's own.
+
+    `limit_usd` is what this run alone may cost; 0: no limit but those of the goal, the day and the provider.
+    """
 
     services: Services
     goal: GoalStatus
@@ -38,6 +42,7 @@ class PaidRun:
     name: str
     task: str = ""
     n: int = 0
+    limit_usd: float = 0.0
 
     async def perform(
         self, job: Job, env: Mapping[str, str], deadlines: Deadlines, cell: Cell | None = None
@@ -68,19 +73,25 @@ class PaidRun:
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""
-        self.services.live[self.name] = (self.goal.id, self.agent.name, usage.cost_usd)
-        return exhausted(*self.services.money(self.goal), self.agent.name)
+        cost = prices.corrected(self.model, usage, self.services.settings.prices)[0].cost_usd
+        self.services.live[self.name] = (self.goal.id, self.agent.name, cost)
+        spent = exhausted(*self.services.money(self.goal), self.agent.name)
+        if not spent and 0 < self.limit_usd <= cost:
+            return f"the attempt's budget of ${self.limit_usd:.2f} is spent (${cost:.2f})"
+        return spent
 
     def usage(self, usage: Usage) -> list[NewFact]:
         """What it cost, as facts; a plain command costs nothing."""
         if self.agent.name == COMMAND:
             return []
+        usage, source = prices.corrected(self.model, usage, self.services.settings.prices)
         data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
+        data |= {"prices": source} if source else {}
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
 
     def budget(self) -> float | None:
         """USD that it may cost; None: no limit."""
-        left = room(*self.services.money(self.goal), self.agent.name)
+        left = min(room(*self.services.money(self.goal), self.agent.name), self.limit_usd or math.inf)
         return None if math.isinf(left) else left
 
     def state_dir(self, owner: str) -> Path | None:

@@ -19,7 +19,8 @@ def command(obj: Context, goal: str, by: str | None) -> None:
     """Show what agents cost, in dollars and tokens.
 
     All goals of the repository, or one.  Money that a program did not report itself is estimated from its
-    tokens and marked with ~.  Days are those of UTC, as the daily budget counts them.
+    tokens, by list prices of a date or by [prices] of the settings, and marked with ~.  Days are those of
+    UTC, as the daily budget counts them.
     """
     reader = open_reader(open_home(obj))
     try:

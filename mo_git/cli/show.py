@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import click
@@ -155,6 +156,9 @@ def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
         lines += ["", *(f"  {line}" for line in printable(spec.prompt).strip().splitlines())]
     attempts = [[f"#{attempt.n}", *_attempt_cells(attempt)] for attempt in task.attempts]
     lines += _section("attempts", attempts)
+    output = "" if task.output is None else json.dumps(task.output, indent=2, ensure_ascii=False)
+    lines += _section("reported", [[line] for line in printable(task.summary).strip().splitlines()])
+    lines += _section("output", [[line] for line in printable(output).splitlines()])
     needs = [need for need in views.needs(goal) if need["task"] == spec.id]
     lines += [f"\nnext: {need['do']}" for need in needs]
     say(obj, "\n".join(lines))

@@ -20,7 +20,7 @@ from mo_git.plan import parse_goal_file
 from mo_git.tomltext import parse_toml, toml_value
 from mo_git.values import printable
 
-_PLACES = ("config.toml", "prompts", "goals")
+_PLACES = ("config.toml", "lessons.md", "prompts", "goals")
 
 
 @dataclass(frozen=True, slots=True)

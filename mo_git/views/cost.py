@@ -7,11 +7,11 @@ with ~, since it is an estimate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mo_git.model import Fact
+from mo_git.model import OWN_PRICES, Fact
 from mo_git.text import table
 
 
@@ -28,12 +28,15 @@ class Cost:
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
+    prices: dict[str, None] = field(default_factory=dict)  # what estimates were made by: dates, OWN_PRICES
 
     def add(self, data: Mapping[str, Any]) -> None:
         money = float(data.get("cost_usd") or 0.0)
         self.runs += 1
         self.cost_usd += money
-        self.estimated_usd += money if data.get("estimated") else 0.0
+        if data.get("estimated"):
+            self.estimated_usd += money
+            self.prices.update(dict.fromkeys([data["prices"]] if data.get("prices") else []))
         self.input_tokens += int(data.get("input_tokens") or 0)
         self.cached_input_tokens += int(data.get("cached_input_tokens") or 0)
         self.output_tokens += int(data.get("output_tokens") or 0)
@@ -77,7 +80,9 @@ def cost_document(facts: Iterable[Fact], by: str, goal: str = "") -> dict[str, A
     """The document of `mo cost --json`; `goal` is null where all goals are meant."""
     listed = list(facts)
     rows = [{"key": key, **_numbers(cost)} for key, cost in costs(listed, by).items()]
-    return {"v": 1, "goal": goal or None, "by": by, "rows": rows, "total": _numbers(total(listed))}
+    whole = total(listed)
+    document = {"v": 1, "goal": goal or None, "by": by, "rows": rows, "total": _numbers(whole)}
+    return {**document, "prices": sorted(whole.prices)}
 
 
 def _numbers(cost: Cost) -> dict[str, Any]:
@@ -104,7 +109,16 @@ def cost_lines(facts: Iterable[Fact], by: str) -> list[str]:
     rows = [head, *(_row(key, cost) for key, cost in found), _row("total", whole)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = table([[row[0], *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))] for row in rows])
-    return lines + (["~: at least in part an estimate, by list prices"] if whole.estimated_usd else [])
+    return lines + ([f"~: at least in part an estimate, by {_sources(whole)}"] if whole.estimated_usd else [])
+
+
+def _sources(cost: Cost) -> str:
+    """Whose prices an estimate was made by."""
+    dates = " and ".join(sorted(cost.prices.keys() - {OWN_PRICES}))
+    listed = f"list prices of {dates}" if dates else "list prices"
+    if OWN_PRICES not in cost.prices:
+        return listed
+    return f"{listed} and your own" if dates else "your own prices"
 
 
 def _row(key: str, cost: Cost) -> list[str]:

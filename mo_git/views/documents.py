@@ -140,6 +140,8 @@ def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
         "landed_commit": task.landed_commit or None,
         "writes": list(task.spec.writes or ()),
         "paths": list(task.paths),
+        "summary": task.summary,
+        "output": task.output,
         "attempts": [_attempt(goal, task, attempt) for attempt in task.attempts],
         "review": None,
         "worktree": task.worktree if task.state in _IN_WORKTREE else None,

@@ -70,6 +70,8 @@ class ClaudeAgent:
             argv += ["--session-id", job.new_session]
         if job.max_turns is not None:
             argv += ["--max-turns", str(job.max_turns)]
+        if job.effort:
+            argv += ["--effort", job.effort]
         if job.budget_usd is not None:  # of this run alone, also when a session is resumed
             argv += ["--max-budget-usd", f"{job.budget_usd:g}"]
         argv += [*self.settings.extra_args, *job.extra_args]

@@ -55,6 +55,8 @@ class CodexAgent:
         ]
         for setting in self.settings.config:
             options += ["-c", setting]
+        if job.effort:
+            options += ["-c", f"model_reasoning_effort={_toml(job.effort)}"]
         if model := job.model or self.settings.model:
             options += ["-m", model]
         return options

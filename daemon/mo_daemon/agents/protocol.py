@@ -52,6 +52,7 @@ class Job:
     writes: bool = True
     contained: bool = False
     max_turns: int | None = None
+    effort: str = ""  # low | medium | high; empty: the CLI's own
     budget_usd: float | None = None
     allowed_tools: tuple[str, ...] = ()
     extra_args: tuple[str, ...] = ()
