@@ -15,6 +15,7 @@ from pathlib import Path
 from mo_daemon import sandbox
 from mo_daemon.fingerprint import first_words, words
 from mo_daemon.sandbox import Places, Policy, Profile, Purpose, Room, Sandbox, Tier, View, toolchains
+from mo_git import logins
 from mo_git.config import Config
 from mo_git.git.repo import Repo
 from mo_git.git.worktrees import admin_of
@@ -90,7 +91,7 @@ class Containment:
         places = Places(
             self.home.top,
             self.home.common_dir,
-            (self.state.parent, self.state),
+            (self.state.parent, self.state, logins.root(self.environ)),
             (user,),
             toolchains.of_checkout(self.home.top),
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from mo_daemon import environment, harvest, names, paid_run, templates
+from mo_daemon import environment, harvest, names, paid_run, quarters, templates
 from mo_daemon.agent_run import Deadlines
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
@@ -70,41 +68,20 @@ async def run(attempt: Attempt) -> Outcome:
 
 
 async def _enter_cell(attempt: Attempt, paid: PaidRun) -> None:
-    """The sandbox of a restricted agent, where the platform has one; the guard tier elsewhere."""
     services, goal = attempt.services, attempt.goal
     if attempt.agent.name == COMMAND:
         return
-    attempt.state_dir = paid.state_dir(attempt.task.spec.id) or _own_state(attempt)
-    settings = services.settings
-    modes = {
-        "claude": settings.claude.execution_security_mode,
-        "codex": settings.codex.execution_security_mode,
-    }
-    if modes[attempt.agent.name] != "restricted" or not services.containment.tier.contained:
-        return
+    task = attempt.task.spec
+    attempt.state_dir = paid.state_dir(task.id)
     seen = {names.base_ref(goal.id): goal.base, names.head(attempt.branch): attempt.base}
-    for name in attempt.task.spec.depends_on:
+    for name in task.depends_on:
         if commit := goal.tasks[name].commit:
-            seen[names.head(names.task_branch(settings.git.branch_prefix, goal.id, name))] = commit
-    attempt.cell = await services.git(
-        services.containment.cell,
-        services.repo,
-        f"{goal.id}/{attempt.task.spec.id}",
-        attempt.slot.path,
-        seen,
-        attempt.state_dir,
+            branch = names.task_branch(services.settings.git.branch_prefix, goal.id, name)
+            seen[names.head(branch)] = commit
+    label = f"{goal.id}/{task.id}"
+    attempt.cell = await quarters.cell(
+        services, attempt.agent.name, label, attempt.slot.path, seen, attempt.state_dir
     )
-
-
-def _own_state(attempt: Attempt) -> Path | None:
-    """The user's own directory of the CLI, named only where a sandbox would hide it."""
-    services = attempt.services
-    place = {"claude": ".claude", "codex": ".codex"}.get(attempt.agent.name)
-    home = services.environ.get("HOME")
-    if not (place and home and services.containment.tier.contained):
-        return None
-    own = Path(home) / place
-    return own if own.is_dir() else None
 
 
 async def _job(attempt: Attempt, paid: PaidRun) -> Job:

@@ -6,10 +6,11 @@ import json
 import os
 from collections.abc import Mapping
 
-from mo_daemon.agents import locate
 from mo_daemon.agents.claude_reader import ClaudeReader
 from mo_daemon.agents.protocol import Job, Launch
 from mo_daemon.agents.settings import AgentSettings
+from mo_git import locate
+from mo_git.logins import LOGINS
 
 # Without tools that would leave the worktree, wait for something, or start work that nobody watches.
 _READING = ("Read", "Glob", "Grep")
@@ -24,8 +25,8 @@ _ENVIRONMENT = {
     "CLAUDE_CODE_MAX_RETRIES": "4",  # some 10 s; what lasts longer is the daemon's to wait for
 }
 _PASSED = (
-    *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL"),
-    *("ANTHROPIC_MODEL", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_DEFAULT_HAIKU_MODEL"),
+    *LOGINS["claude"].keys,
+    *("ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_DEFAULT_HAIKU_MODEL"),
     *("ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"),
     *("CLAUDE_CODE_MAX_RETRIES", "CLAUDE_CODE_MAX_OUTPUT_TOKENS", "API_TIMEOUT_MS"),
     *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CONFIG_DIR"),
@@ -45,8 +46,7 @@ class ClaudeAgent:
     can_rework = True
     kind = "claude"
     reads: frozenset[str] = frozenset()  # files of the team that it reads by itself under these flags
-    state_variable = "CLAUDE_CONFIG_DIR"
-    state_home = ".claude"  # its own place for logins and sessions, in the home directory
+    login = LOGINS[kind]
 
     def __init__(self, settings: AgentSettings, name: str = "claude") -> None:
         self.settings = settings
@@ -107,7 +107,7 @@ class ClaudeAgent:
     def _environment(self, job: Job) -> Mapping[str, str]:
         env = _ENVIRONMENT | self.settings.passed(job.environ, _PASSED)
         if job.state_dir is not None:
-            env[self.state_variable] = str(job.state_dir)
+            env[self.login.variable] = str(job.state_dir)
         if job.contained or (self.settings.trusted and os.geteuid() == 0):
             env["IS_SANDBOX"] = "1"  # else it refuses bypassPermissions for root
         return env

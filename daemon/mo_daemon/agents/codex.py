@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mo_daemon.agents import locate
 from mo_daemon.agents.codex_reader import CodexReader
 from mo_daemon.agents.files import place
 from mo_daemon.agents.protocol import Job, Launch
 from mo_daemon.agents.settings import AgentSettings
+from mo_git import locate
+from mo_git.logins import LOGINS
 
-_CREDENTIALS = ("OPENAI_API_KEY", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN")
+_CREDENTIALS = LOGINS["codex"].keys
 _PASSED = (*_CREDENTIALS, "CODEX_CA_CERTIFICATE", "CODEX_HOME", "OPENAI_ORGANIZATION", "OPENAI_PROJECT")
 
 
@@ -19,8 +20,7 @@ class CodexAgent:
     can_rework = True
     kind = "codex"
     reads = frozenset({"AGENTS.md"})  # files of the team that it reads by itself
-    state_variable = "CODEX_HOME"
-    state_home = ".codex"  # its own place for logins and sessions, in the home directory
+    login = LOGINS[kind]
 
     def __init__(self, settings: AgentSettings, name: str = "codex") -> None:
         self.settings = settings
@@ -31,7 +31,7 @@ class CodexAgent:
         path, _ = locate.program(self.kind, self.settings.command, job.environ)
         env = self.settings.passed(job.environ, _PASSED)
         if job.state_dir is not None:
-            env[self.state_variable] = str(job.state_dir)
+            env[self.login.variable] = str(job.state_dir)
         argv = [str(path), "exec", *self._options(job), *_sandbox(job, self.settings.trusted)]
         if not job.session:
             argv += ["-C", str(job.worktree)]
