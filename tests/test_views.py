@@ -92,6 +92,7 @@ def test_status_document() -> None:
                 "created_at": START + 500,
                 "tasks": {"pending": 1},
                 "active": [],
+                "waits": [],
                 "gate": "",
                 "needs": [],
                 "cost_usd": 0,
@@ -107,6 +108,7 @@ def test_status_document() -> None:
                 "active": [
                     {"task": "right", "state": "running", "attempt": 2, "since": START + 16, "reason": ""}
                 ],
+                "waits": [],
                 "gate": "",
                 "needs": [
                     {
