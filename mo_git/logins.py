@@ -125,7 +125,8 @@ def login_directory(name: str, config_dir: str, environ: Mapping[str, str]) -> P
 def make_directory(directory: Path) -> None:
     """The directory, for nobody but this user; MoError where it cannot be made."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in (*reversed(directory.parents), directory):
+            place.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise MoError(f"cannot make {directory}: {error.strerror}", "check its permissions") from None
 

@@ -134,4 +134,4 @@ def isolation(home: Home) -> Finding:
     if document["tier"] == "sandbox":
         return Finding("isolation", "ok", f"sandbox: bubblewrap {document['version']}")
     said = f"{document['tier']}: {document['reason']}"
-    return Finding("isolation", "warn", said, document["remedy"])
+    return Finding("isolation", "warn", said, document["remedy"] or "mo config set sandbox.mode auto")
