@@ -92,6 +92,9 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
     team = await services.git(harvest.team_files, attempt.slot.path, wanted)
     log = tail(services.home.run_dir(attempt.goal.id, task.spec.id, attempt.n - 1) / "check.log")
     template = await services.git(templates.load, "execute", services.home, services.environ)
+    declared = {}
+    if attempt.cell is not None:  # nowhere else is a hook contained
+        declared = await services.git(quarters.trusted_files, services, attempt.slot.path)
     return Job(
         Phase.EXECUTE,
         brief(template, attempt.goal, task, team, log),
@@ -102,6 +105,7 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
         budget_usd=paid.budget(),
         state_dir=attempt.state_dir,
         contained=attempt.cell is not None,
+        trusted_files=declared,
     )
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from mo_daemon.containment import Cell
 from mo_daemon.services import Services
-from mo_git import logins
+from mo_git import logins, trust
 from mo_git.logins import Credentials, Source
+
+_FILE_LIMIT = 64 * 1024  # bytes: they become part of a command line
 
 
 def credentials(services: Services, name: str) -> Credentials:
@@ -45,6 +47,21 @@ def is_contained(services: Services, name: str) -> bool:
     entry = services.settings.roster.get(name)
     restricted = entry is not None and entry.execution_security_mode == "restricted"
     return restricted and services.containment.tier.contained
+
+
+def trusted_files(services: Services, worktree: Path) -> dict[str, str]:
+    """Settings of agent programs in a worktree that are exactly what the user trusts: path -> text."""
+    found = {}
+    for name in trust.AGENT_FILES:
+        path = worktree / name
+        try:
+            content = path.read_bytes() if path.resolve() == worktree.resolve() / name else b""
+        except OSError:
+            continue
+        known = trust.is_trusted(services.home.common_dir, name, content, environ=services.environ)
+        if known and len(content) <= _FILE_LIMIT:
+            found[name] = content.decode("utf-8", "replace")
+    return found
 
 
 async def cell(

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 
+from mo_daemon.agents import declared
 from mo_daemon.agents.claude_reader import ClaudeReader
 from mo_daemon.agents.protocol import Job, Launch
 from mo_daemon.agents.settings import AgentSettings
@@ -61,7 +62,7 @@ class ClaudeAgent:
         ]
         if model := job.model or self.settings.model:
             argv += ["--model", model]
-        argv += self._permissions(job)
+        argv += [*self._permissions(job), *_declared(job)]
         if job.schema is not None:
             argv += ["--json-schema", json.dumps(job.schema, separators=(",", ":"))]
         if job.session:
@@ -111,6 +112,16 @@ class ClaudeAgent:
         if job.contained or (self.settings.trusted and os.geteuid() == 0):
             env["IS_SANDBOX"] = "1"  # else it refuses bypassPermissions for root
         return env
+
+
+def _declared(job: Job) -> list[str]:
+    """The repository's hooks and MCP servers that its user trusts, word for word as they were trusted.
+
+    No setting of the repository is read by the program itself.
+    """
+    hooks, servers = declared.of_claude(job.trusted_files)
+    settings = ["--settings", json.dumps({"hooks": hooks})] if hooks else []
+    return [*settings, *(["--mcp-config", json.dumps({"mcpServers": servers})] if servers else [])]
 
 
 def _tool(rule: str) -> str:
