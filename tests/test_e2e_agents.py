@@ -203,6 +203,7 @@ DECLARED = {
 FILES = {"claude": (".claude/settings.json", ".mcp.json"), "codex": (".codex/config.toml",)}
 
 
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("kind", ["claude", "codex"])
 def test_hooks_and_servers_of_a_repository_run_once_they_are_trusted(agents: Mo, kind: str) -> None:
     def traces(number: int) -> set[str]:
@@ -211,6 +212,7 @@ def test_hooks_and_servers_of_a_repository_run_once_they_are_trusted(agents: Mo,
         run(agents, plan([{"id": "a", "prompt": do(*steps), "provider": kind}]))
         return {"hooked.txt", "served.txt"} & set(agents.repo.tree(agents.goal().integration))
 
+    agents.home.create()  # so that the commit holds nothing of it
     agents.repo.commit(DECLARED)
     assert traces(1) == set()
     listed = agents("trust", "--list").out

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from mo_daemon.agents.protocol import Job
 from mo_daemon.roster import make_agents, make_routes
 from mo_daemon.routing import NoAgent, Wish, route
-from mo_git import logins
+from mo_git import logins, trust
 from mo_git.config import check_value, dump, get, guarded_values, load, set_value
 from mo_git.errors import Exit, MoError
 from mo_git.logins import Source, credentials
@@ -233,3 +234,47 @@ def test_a_stored_token_is_for_one_agent(tmp_path: Path) -> None:
 def test_other_programs_have_no_login(tmp_path: Path) -> None:
     environ = {**place(tmp_path), **KEY}
     assert credentials("other", "generic", "", environ) == logins.Credentials(Source.NONE, environ)
+
+
+# -- what a repository declares for agents ------------------------------------------------------------
+
+HOOKS = '{"hooks": {"Stop": []}, "permissions": {"allow": ["Bash"]}}'
+SERVERS = '{"mcpServers": {"m": {"command": "x"}}}'
+CODEX = '[mcp_servers.m]\ncommand = "x"\n[[hooks.Stop]]\nmatcher = "*"\n[features]\nx = 1\n'
+
+
+def launched(kind: str, tmp_path: Path, files: Mapping[str, str]) -> list[str]:
+    """The command line of an agent in a worktree with these trusted files."""
+    program = tmp_path / kind
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    agent = make_agents(load(None, environ={}, overrides={f"{kind}.command": str(program)}).config)[kind]
+    job = Job(Phase.EXECUTE, "p", tmp_path / "wt", tmp_path, contained=True, trusted_files=files)
+    return list(agent.launch(job).argv)
+
+
+def test_hooks_and_servers_are_handed_over_as_they_were_trusted(tmp_path: Path) -> None:
+    plain = launched("claude", tmp_path, {})
+    given = launched("claude", tmp_path, {".claude/settings.json": HOOKS, ".mcp.json": SERVERS})
+    assert [part for part in given if part not in plain] == [
+        *("--settings", '{"hooks": {"Stop": []}}', "--mcp-config", SERVERS),
+    ]
+    plain = launched("codex", tmp_path, {})
+    assert f'projects={{"{tmp_path}/wt" = {{"trust_level" = "untrusted"}}}}' in plain
+    given = launched("codex", tmp_path, {".codex/config.toml": CODEX})
+    assert [part for part in given if part not in plain] == [
+        *("--dangerously-bypass-hook-trust", 'hooks={"Stop" = [{"matcher" = "*"}]}'),
+        'mcp_servers={"m" = {"command" = "x"}}',
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"hooks": 3, "mcpServers": []}', "hooks = 3", "[" * 9999])
+def test_files_that_declare_nothing(tmp_path: Path, text: str) -> None:
+    files = dict.fromkeys(trust.AGENT_FILES, text)
+    assert launched("claude", tmp_path, files) == launched("claude", tmp_path, {})
+    assert launched("codex", tmp_path, files) == launched("codex", tmp_path, {})
+
+
+def test_a_date_is_no_part_of_a_hook(tmp_path: Path) -> None:
+    files = {".codex/config.toml": "[hooks]\nStop = 2026-01-01\n"}
+    assert launched("codex", tmp_path, files) == launched("codex", tmp_path, {})
