@@ -13,7 +13,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mo_git.config_check import HINT, check_key, check_value, from_text, problems
+from mo_git.config_check import (
+    HINT,
+    check_key,
+    check_value,
+    from_text,
+    known_agents,
+    problems,
+    wrong_entries,
+    wrong_names,
+)
 from mo_git.config_edit import set_value, unset_value
 from mo_git.config_layers import (
     CLONE_FILE,
@@ -28,7 +37,16 @@ from mo_git.config_layers import (
     user_config_file,
 )
 from mo_git.config_layers import leaves as leaves_of
-from mo_git.config_schema import Config, guarded_keys, key_listing, leaves, plain, render_default_file
+from mo_git.config_schema import (
+    Config,
+    field_of,
+    in_entry,
+    is_guarded,
+    key_listing,
+    leaves,
+    plain,
+    render_default_file,
+)
 from mo_git.errors import Exit, MoError
 from mo_git.tomltext import toml_value
 from mo_git.values import printable
@@ -40,8 +58,8 @@ __all__ = [
     "check_value",
     "dump",
     "get",
-    "guarded_keys",
     "guarded_values",
+    "is_guarded",
     "key_listing",
     "load",
     "render_default_file",
@@ -97,11 +115,17 @@ def load(
     for layer in (_typed(from_environment(environ)), from_overrides(overrides or {})):
         wrong += problems(layer)
         layers.append(layer)
+    known = known_agents(layers)
+    wrong += [line for layer in layers for line in wrong_names(layer, known)]
     if wrong:
         raise MoError("\n".join(wrong), HINT, Exit.CONFIG)
     data, origins = merge(layers)
-    by_key = {name: origins.get(name, DEFAULT) for name in leaves()}
-    return Loaded(Config.model_validate(data), by_key, tuple(files), tuple(dict.fromkeys(untrusted)))
+    config = Config.model_validate(data)
+    if wrong := wrong_entries(config, origins):
+        raise MoError("\n".join(wrong), HINT, Exit.CONFIG)
+    declared = [name for name in origins if name not in leaves()]
+    by_key = {name: origins.get(name, DEFAULT) for name in (*leaves(), *declared)}
+    return Loaded(config, by_key, tuple(files), tuple(dict.fromkeys(untrusted)))
 
 
 def _read(path: Path, wrong: list[str]) -> Layer | None:
@@ -114,13 +138,12 @@ def _read(path: Path, wrong: list[str]) -> Layer | None:
 
 def guarded_values(data: Mapping[str, Any]) -> dict[str, Any]:
     """The guarded keys that this data sets to something else than their harmless default."""
-    given = dict(leaves_of(data))
-    fields = leaves()
-    return {
-        name: given[name]
-        for name in guarded_keys()
-        if name in given and given[name] != plain(fields[name].default)
-    }
+    found = {}
+    for name, value in leaves_of(data):
+        field = field_of(name)
+        if field and is_guarded(name) and value != plain(field.default):
+            found[name] = value
+    return {name: found[name] for name in (*filter(found.get, leaves()), *found)}
 
 
 def _leave_out_guarded(layer: Layer) -> list[str]:
@@ -141,6 +164,11 @@ def get(loaded: Loaded, dotted: str) -> Any:
     """The value in force; MoError (usage) for a key that does not exist."""
     check_key(dotted)
     value: Any = loaded.config
+    name, rest = in_entry(dotted)
+    if name:
+        if name not in loaded.config.agents.entries:
+            raise MoError(f"there is no [agents.{name}]", "mo agents list shows the agents", Exit.USAGE)
+        value, dotted = loaded.config.roster[name], rest
     for part in dotted.split("."):
         assert isinstance(value, BaseModel)
         value = getattr(value, part)
@@ -150,7 +178,7 @@ def get(loaded: Loaded, dotted: str) -> Any:
 def dump(loaded: Loaded, origin: bool) -> list[str]:
     """Every setting as a line of TOML, with `origin` followed by where it comes from."""
     lines = []
-    for name in leaves():
+    for name in loaded.origins:
         value = get(loaded, name)
         line = f"# {name} is not set" if value is None else f"{name} = {printable(toml_value(value))}"
         lines.append(f"{line}  # {loaded.origins[name]}" if origin else line)

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic.fields import FieldInfo
 
+from mo_git.config_agents import ENTRY, AgentEntry, Agents, Claude, Codex, roster
+from mo_git.config_base import Section, Texts, key
 from mo_git.tomltext import toml_value
-
-Provider = Literal["auto", "claude", "codex", "command"]
-AgentProvider = Literal["claude", "codex"]
-Texts = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-]
-
 
 _PRICE = frozenset({"input", "cached_input", "output"})
 
@@ -32,22 +27,6 @@ def _prices(value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 Prices = Annotated[dict[str, dict[str, float]], AfterValidator(_prices)]
-
-
-def key(
-    default: Any, doc: str, *, guarded: bool = False, allowed: str = "", example: str = "", **limits: Any
-) -> Any:
-    """A setting.  `guarded`: a tracked file can set it only when the user trusts that file.
-
-    Guarded are commands, and what would loosen the isolation of agents.  `allowed` says in words what the
-    limits mean where they do not say it themselves.  `example`: a line of a table with free keys.
-    """
-    extra: dict[str, Any] = {"guarded": guarded, "allowed": allowed, "example": example}
-    return Field(default, description=doc, json_schema_extra=extra, **limits)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Orchestrator(Section):
@@ -66,52 +45,6 @@ class Retry(Section):
     base_seconds: float = key(30.0, "first wait before a retry; it doubles each time", ge=0)
     max_seconds: float = key(1800.0, "longest wait before a retry", ge=0)
     same_way: int = key(2, "retries after failing the same way (time-out, crash)", ge=0)
-
-
-class Models(Section):
-    """Models by a task's complexity; empty: the default model."""
-
-    simple: str = key("", "model for simple tasks")
-    moderate: str = key("", "model for moderate tasks")
-    complex: str = key("", "model for complex tasks")
-
-
-class Claude(Section):
-    """Claude Code."""
-
-    command: str = key("", "the program; empty: claude on PATH, or the one of a Python package", guarded=True)
-    default_model: str = key("sonnet", "model where a task names none; empty: the CLI's own")
-    models: Models = Field(default_factory=Models)
-    extra_args: Texts = key((), "further arguments for the program", guarded=True)
-    env_pass: Texts = key((), "names of environment variables that only this program gets", guarded=True)
-    default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
-    max_budget_usd: float | None = key(None, "US dollars one goal may spend with this provider", ge=0)
-    execution_security_mode: Literal["restricted", "trusted_local"] = key(
-        "restricted", "restricted: in a sandbox; trusted_local: without one", guarded=True
-    )
-
-
-class Codex(Section):
-    """Codex."""
-
-    command: str = key("", "the program; empty: codex on PATH, or the one of a Python package", guarded=True)
-    default_model: str = key("", "model where a task names none; empty: the CLI's own")
-    models: Models = Field(default_factory=Models)
-    config: Texts = key((), "key=value settings for its -c", guarded=True)
-    extra_args: Texts = key((), "further arguments for the program", guarded=True)
-    env_pass: Texts = key((), "names of environment variables that only this program gets", guarded=True)
-    default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
-    max_budget_usd: float | None = key(None, "US dollars one goal may spend with this provider", ge=0)
-    execution_security_mode: Literal["restricted", "trusted_local"] = key(
-        "restricted", "restricted: in a sandbox; trusted_local: without one", guarded=True
-    )
-
-
-class Agents(Section):
-    """When a silent agent is given up."""
-
-    first_event_seconds: float = key(300.0, "seconds until an agent says anything", gt=0)
-    idle_seconds: float = key(900.0, "seconds without output or processor use", gt=0)
 
 
 class Budget(Section):
@@ -148,19 +81,19 @@ class CommandTasks(Section):
 class PhaseDefaults(Section):
     """Who does which phase where nothing else says so."""
 
-    decompose: AgentProvider = key("claude", "makes a plan from a goal")
-    execute: AgentProvider = key("codex", "does a task")
-    review: AgentProvider = key("claude", "reviews a task's diff")
-    discover: AgentProvider = key("claude", "looks for improvements")
-    simple: AgentProvider = key("codex", "does an item of simple mode")
-    resolve: AgentProvider = key("claude", "resolves a merge conflict")
-    verify: AgentProvider = key("claude", "says what a goal still lacks")
+    decompose: str = key("claude", "makes a plan from a goal")
+    execute: str = key("codex", "does a task")
+    review: str = key("claude", "reviews a task's diff")
+    discover: str = key("claude", "looks for improvements")
+    simple: str = key("codex", "does an item of simple mode")
+    resolve: str = key("claude", "resolves a merge conflict")
+    verify: str = key("claude", "says what a goal still lacks")
 
 
 class Routing(Section):
     """Which provider gets which work."""
 
-    default_provider: Provider = key("auto", "provider of all tasks; auto: by phase and by what is usable")
+    default_provider: str = key("auto", "provider of all tasks; auto: by phase and by what is usable")
     auto_fallback: bool = key(True, "with auto: another provider takes over when one is down")
     fallbacks: Texts = key((), "with auto: who may take over, in this order; empty: any that is usable")
     phase_defaults: PhaseDefaults = Field(default_factory=PhaseDefaults)
@@ -248,7 +181,7 @@ class Config(Section):
     claude: Claude = Field(default_factory=Claude)
     codex: Codex = Field(default_factory=Codex)
     command: CommandTasks = Field(default_factory=CommandTasks)
-    agents: Agents = Field(default_factory=Agents)
+    agents: Agents = Field(default_factory=lambda: Agents.model_validate({}))
     budget: Budget = Field(default_factory=Budget)
     prices: Prices = key(
         {},
@@ -264,6 +197,11 @@ class Config(Section):
     planner: Planner = Field(default_factory=Planner)
     daemon: Daemon = Field(default_factory=Daemon)
     log: Log = Field(default_factory=Log)
+
+    @cached_property
+    def roster(self) -> Mapping[str, AgentEntry]:
+        """The settings of every agent by its name."""
+        return roster({"claude": self.claude, "codex": self.codex}, self.agents.entries)
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
@@ -290,19 +228,41 @@ def leaves() -> Mapping[str, FieldInfo]:
     return dict(_walk(Config, ""))
 
 
-def guarded_keys() -> tuple[str, ...]:
-    """Keys that a tracked file can set only when it is trusted."""
-    return tuple(name for name, field in leaves().items() if _extra(field)["guarded"])
+@cache
+def entry_leaves() -> Mapping[str, FieldInfo]:
+    """The same for the keys of an `[agents.NAME]`, without that beginning."""
+    found = dict(_walk(AgentEntry, ""))
+    return {"kind": found["kind"], **found}
+
+
+def field_of(dotted: str) -> FieldInfo | None:
+    """The field of a key, also of one in an `[agents.NAME]`; None for a key that does not exist."""
+    return leaves().get(dotted) or entry_leaves().get(in_entry(dotted)[1])
+
+
+def in_entry(dotted: str) -> tuple[str, str]:
+    """(name, key) of a key in an `[agents.NAME]`; both empty for any other."""
+    section, _, rest = dotted.partition(".")
+    name, _, last = rest.partition(".")
+    return (name, last) if section == "agents" and last else ("", "")
+
+
+def is_guarded(dotted: str) -> bool:
+    """Whether a tracked file can set the key only when it is trusted."""
+    field = field_of(dotted)
+    return field is not None and bool(_extra(field)["guarded"])
 
 
 def key_listing() -> list[tuple[str, Any, str]]:
     """(dotted key, default, one line of documentation) of every key."""
-    return [(name, field.default, field.description or "") for name, field in leaves().items()]
+    every = [*leaves().items(), *((ENTRY + name, field) for name, field in entry_leaves().items())]
+    return [(name, field.default, field.description or "") for name, field in every]
 
 
 def takes_text(name: str) -> bool:
     """Whether the key's value is text, so that an unquoted word is meant literally."""
-    kind = leaves()[name].annotation if name in leaves() else None
+    field = field_of(name)
+    kind = field.annotation if field else None
     return kind is str or get_origin(kind) is Literal
 
 
@@ -352,6 +312,11 @@ _HEAD = """\
 # value comes from.  Keys marked (trust) count in a git-tracked file only after `mo trust`.
 """
 
+_EXAMPLE = """
+# One more agent: another account or model of claude or codex, or any other program that takes a prompt.
+# What an entry of kind claude or codex does not say, it takes from the section of its kind.
+"""
+
 
 def render_default_file() -> str:
     """The text of `config.toml`."""
@@ -363,6 +328,7 @@ def render_default_file() -> str:
             continue
         section, _, last = name.rpartition(".")
         if section != table:
+            text += _EXAMPLE + _entry_lines() if table == "agents" else ""
             table = section
             text += f"\n# {_title(section)}\n[{section}]\n"
         text += f"# {field.description}{' (trust)' if _extra(field)['guarded'] else ''}\n"
@@ -370,6 +336,21 @@ def render_default_file() -> str:
             text += f"# {last} =\n"
         else:
             text += f"{last} = {toml_value(plain(field.default))}\n"
+    return text
+
+
+def _entry_lines() -> str:
+    """The keys of an entry, as comments."""
+    text, table = "# [agents.NAME]\n", ""
+    for name, field in entry_leaves().items():
+        section, _, last = name.rpartition(".")
+        if section != table:
+            table = section
+            text += f"# [{ENTRY}{section}]\n"
+        default = "" if field.default is None else f" {toml_value(plain(field.default))}"
+        words = f", one of {', '.join(choices(field))}" if choices(field) else ""
+        trust = " (trust)" if _extra(field)["guarded"] else ""
+        text += f"# {last} ={default}  # {field.description}{words}{trust}\n"
     return text
 
 

@@ -225,6 +225,7 @@ def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool
         lines.append(_paint_word(line, goal["state"], color))
         if one:
             lines += _active(goal, now, color)
+        lines += [f"  {count(wait['tasks'], 'ready task')}: {wait['why']}" for wait in goal.get("waits", ())]
     if len(shown) < len(goals):
         lines.append(f"and {count(len(goals) - len(shown), 'older goal')}: mo status --json")
     if needs := [(goal, need) for goal in goals for need in goal["needs"]]:

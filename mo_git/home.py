@@ -196,15 +196,15 @@ def _make_directory(path: Path) -> None:
         raise MoError(f"cannot make {path}: {error.strerror}", "check permissions and space") from None
 
 
+def own_state(environ: Mapping[str, str]) -> Path:
+    """The user's own directory of mo's state, over all repositories (XDG base directories)."""
+    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".local/state"
+    return Path(state) / "mo"
+
+
 def state_dir(common_dir: Path, environ: Mapping[str, str], root_dir: str = "") -> Path:
     """Where worktrees and caches live: outside the repository, one directory per repository."""
-    if root_dir:
-        root = Path(root_dir).expanduser()
-    else:
-        state = environ.get("XDG_STATE_HOME") or str(
-            Path(environ.get("HOME", "~")).expanduser() / ".local/state"
-        )
-        root = Path(state) / "mo"
+    root = Path(root_dir).expanduser() if root_dir else own_state(environ)
     repository = common_dir.parent if common_dir.name == ".git" else common_dir
     # The name becomes part of worktree names, and of paths that a project's scripts may not quote.
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", repository.name)[:_NAME_LENGTH].strip("-.") or "repository"

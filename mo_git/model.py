@@ -66,6 +66,17 @@ class TaskState(StrEnum):
     AWAITING_PERSON = "awaiting_person"
 
 
+# Agents that need no declaration: each has a section of the settings by its name.
+BUILT_IN_AGENTS = ("claude", "codex")
+# Providers of every repository; the settings can declare more agents.
+PROVIDERS = ("auto", *BUILT_IN_AGENTS, "command")
+
+
+def agent_section(name: str) -> str:
+    """The section of the settings that an agent has."""
+    return name if name in BUILT_IN_AGENTS else f"agents.{name}"
+
+
 class FailureClass(StrEnum):
     """Why an attempt, a candidate or a gate did not go on; `classify` holds what follows."""
 

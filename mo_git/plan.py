@@ -15,14 +15,13 @@ from typing import Any, Literal
 from mo_git import dag
 from mo_git.errors import Exit, MoError
 from mo_git.globs import overlap
-from mo_git.model import Plan
+from mo_git.model import PROVIDERS, Plan
 from mo_git.plan_read import GOAL_READERS, PLAN_KEYS, Problems, read_plan
 from mo_git.plan_write import plan_to_data, plan_to_toml
 from mo_git.tomltext import parse_toml
 from mo_git.values import kind
 
 __all__ = [
-    "PROVIDERS",
     "GoalFile",
     "overlaps",
     "parse_goal_file",
@@ -33,7 +32,6 @@ __all__ = [
 ]
 
 Format = Literal["toml", "json", "auto"]
-PROVIDERS = ("auto", "claude", "codex", "command")
 _FENCE = "+++"
 
 

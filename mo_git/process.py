@@ -421,6 +421,15 @@ def start(
     return Child(popen, token, cwd, [stdout] + ([stderr] if stderr else []), inner)
 
 
+def call(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    """Run a program on the terminal of the person and wait for it; OSError where it cannot start."""
+    popen = _popen(argv, cwd=cwd, env=env)
+    try:
+        return popen.wait()
+    finally:
+        _waited.discard(popen.pid)
+
+
 def start_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
     """Start a background process that outlives this one (the daemon); returns its pid."""
     with log.open("ab") as sink:

@@ -1,7 +1,8 @@
 """Which files that came with a clone may run commands or speak to agents.
 
-Only git-tracked files below `.mo/` need this: untracked ones are the user's own.  Trust is the SHA-256 of a
-file's content, kept per repository in the user's state directory; a changed file is not trusted any more.
+Those are git-tracked files below `.mo/`, and settings of agent programs: untracked ones are the user's own.
+Trust is the SHA-256 of a file's content, kept per repository in the user's state directory; a changed file is
+not trusted any more.
 """
 
 from __future__ import annotations
@@ -20,11 +21,22 @@ from mo_git.errors import Exit, MoError
 from mo_git.home import DIRECTORY, read_json, write_atomically
 
 VERSION = 1
+_PATHS = tuple(f":(top,icase){path}" for path in (DIRECTORY, ".claude", ".mcp.json", ".codex"))
+
+
+# Where a repository declares hooks and tool servers for agent programs; named relative to its root.
+AGENT_FILES = (".claude/settings.json", ".mcp.json", ".codex/config.toml")
 
 
 def needs_trust(relative: str) -> bool:
     """Whether a tracked file, named relative to `.mo/`, is used at all (and then only when trusted)."""
-    return relative in ("config.toml", "lessons.md") or relative.startswith(("prompts/", "goals/"))
+    named = relative in (*AGENT_FILES, "config.toml", "lessons.md")
+    return named or relative.startswith(("prompts/", "goals/"))
+
+
+def place(relative: str) -> PurePosixPath:
+    """Where a file that is trusted under this name lies, relative to the main worktree."""
+    return PurePosixPath(relative) if relative in AGENT_FILES else PurePosixPath(DIRECTORY, relative)
 
 
 def is_trusted(common_dir: Path, relative: str, content: bytes, *, environ: Mapping[str, str]) -> bool:
@@ -76,7 +88,7 @@ def tracked(top: Path) -> Callable[[str], bool]:
     since some file systems ignore it.  Raises MoError where git cannot tell.
     """
     done = process.run(
-        ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--", f":(top,icase){DIRECTORY}"],
+        ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--", *_PATHS],
         cwd=top,
         env=process.without_git_variables(os.environ),
     )
@@ -85,7 +97,7 @@ def tracked(top: Path) -> Callable[[str], bool]:
     names = {name.casefold() for name in done.text.split("\0") if name}
 
     def is_tracked(relative: str) -> bool:
-        path = PurePosixPath(DIRECTORY, relative.casefold())
+        path = PurePosixPath(str(place(relative)).casefold())
         return any(str(part) in names for part in (path, *path.parents))
 
     return is_tracked

@@ -348,6 +348,7 @@ ALWAYS = (
     *("exec", "--skip-git-repo-check", "--disable", "plugins", "--disable", "unbounded_connection_retries"),
     *("-c", "analytics.enabled=false", "-c", "check_for_update_on_startup=false"),
     *("-c", 'approval_policy="never"', "-c", f"shell_environment_policy.exclude={KEYS}"),
+    *("-c", 'projects={"/repo/wt" = {"trust_level" = "untrusted"}}'),
 )
 FULL = ("-c", 'sandbox_mode="danger-full-access"')
 READ_ONLY = ("-c", 'sandbox_mode="read-only"')

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mo_daemon.agents import agent_for, build, locate, prices, stream
+from mo_daemon.agents import build, prices, stream
 from mo_daemon.agents.describe import command_line, tool_call
 from mo_daemon.agents.endings import killed_by
 from mo_daemon.agents.files import place, tail
@@ -21,8 +21,9 @@ from mo_daemon.agents.prices import AS_OF, UNKNOWN, corrected, cost, price_of
 from mo_daemon.agents.protocol import Agent, EventKind, Launch, Outcome, Usage
 from mo_daemon.agents.saidtimes import said_time
 from mo_daemon.agents.settings import AgentSettings, Price
+from mo_git import locate
 from mo_git.errors import Exit, MoError
-from mo_git.model import OWN_PRICES, FailureClass, TaskSpec
+from mo_git.model import OWN_PRICES, FailureClass
 from mo_git.process import Ending
 from tests.transcripts import NOW, WORKTREE, job, lines_of, play
 
@@ -134,9 +135,6 @@ def test_an_entry_for_each_name() -> None:
         "other": "GenericAgent",
     }
     assert all(agent.name == name for name, agent in agents.items())
-    assert agent_for(TaskSpec("t", provider="work"), agents) is agents["work"]
-    assert agent_for(TaskSpec("t", run=("x",), provider="work"), agents) is agents["command"]
-    assert agent_for(TaskSpec("t", provider="nobody"), agents) is None
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from mo_daemon.agents import build, locate
+from mo_daemon.agents import build
 from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome
 from mo_daemon.agents.settings import AgentSettings
 from mo_daemon.agents.stream import LineSplitter
-from mo_git import process
+from mo_git import locate, process
 from mo_git.errors import MoError
 from mo_git.model import FailureClass as F
 from mo_git.model import Phase

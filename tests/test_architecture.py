@@ -61,7 +61,14 @@ WORDS = ("mo_git.model", "mo_git.errors")
 RULES = (
     *("mo_git.dag", "mo_git.globs", "mo_git.lifecycle", "mo_git.plan", "mo_git.plan_*"),
     *("mo_git.tomltext", "mo_git.values"),
-    *("mo_daemon.decide", "mo_daemon.queue", "mo_daemon.classify", "mo_daemon.testids", "mo_daemon.scope"),
+    *(
+        "mo_daemon.decide",
+        "mo_daemon.allowance",
+        "mo_daemon.queue",
+        "mo_daemon.classify",
+        "mo_daemon.testids",
+        "mo_daemon.scope",
+    ),
 )
 IMPURE = (
     *("os", "time", "random", "subprocess", "socket", "asyncio", "sqlite3", "pygit2", "shutil", "tempfile"),

@@ -102,7 +102,10 @@ def test_the_agents_found(mo: Mo, tmp_path: Path) -> None:
     command = use(mo, tmp_path)
     mo.environ = {**mo.environ, "PATH": "/usr/bin:/bin"}
     lines = mo("agents", "list").out.splitlines()
-    assert lines[0] == f"claude  usable  2.9.1, {command} (config), model sonnet, trusted_local"
+    assert (
+        lines[0]
+        == f"claude  usable  2.9.1, {command} (config), model sonnet, trusted_local, credentials: none"
+    )
     assert lines[1].startswith("codex   no      codex is not installed; put codex on PATH")
     first = mo.json("agents", "list")["agents"][0]
     assert (first["name"], first["usable"], first["version"], first["source"]) == (
@@ -111,18 +114,17 @@ def test_the_agents_found(mo: Mo, tmp_path: Path) -> None:
         "2.9.1",
         "config",
     )
-    assert (
-        f"ok    agents      claude {command} (mo agents test NAME proves the login)"
-        in mo("doctor", code=None).out.splitlines()
-    )
+    said = mo("doctor", code=None).out.splitlines()
+    place = said.index(f"warn  agents      claude 2.9.1 {command}; not logged in")
+    assert said[place + 1] == "        mo agents login claude, or set ANTHROPIC_API_KEY"
 
 
 def test_the_proof_is_a_run(mo: Mo, tmp_path: Path) -> None:
     use(mo, tmp_path, then="pwd > " + shlex.quote(str(tmp_path / "where")))
     assert mo("agents", "test", "claude").out.startswith("claude works: ready (")
     scratch = Path((tmp_path / "where").read_text().strip())
+    assert scratch.parent.name == "tasks"  # a worktree of the pool, as tasks get it
     assert not scratch.is_relative_to(mo.repo.path)
-    assert not scratch.exists()
     proof = mo.json("agents", "test", "claude")
     assert (proof["works"], proof["class"], proof["said"], proof["usage"]["cost_usd"]) == (
         True,
@@ -137,7 +139,7 @@ def test_a_login_that_is_refused(mo: Mo, tmp_path: Path) -> None:
     done = mo("agents", "test", "claude", code=Exit.AGENT)
     assert done.err.splitlines() == [
         "mo: claude does not work: Invalid API key (auth)",
-        "  log in: set ANTHROPIC_API_KEY in the environment, or run claude by hand once and log in there",
+        "  log in: mo agents login claude, or set ANTHROPIC_API_KEY in the environment",
     ]
 
 

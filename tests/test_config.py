@@ -23,7 +23,7 @@ from mo_git.config import (
     check_value,
     dump,
     get,
-    guarded_keys,
+    is_guarded,
     key_listing,
     load,
     render_default_file,
@@ -31,6 +31,7 @@ from mo_git.config import (
     unset_value,
     user_config_file,
 )
+from mo_git.config_schema import leaves
 from mo_git.errors import Exit, MoError
 from tests.support import RepoBuilder
 
@@ -70,8 +71,8 @@ def test_the_default_file_is_the_defaults(home: Path) -> None:
     write(home / "config.toml", (ROOT / "config.toml").read_text())
     assert load(home, environ={}).config == Config()
     in_file = {name for name, _ in config_layers.leaves(tomllib.loads(render_default_file()))}
-    unset = {name for name, default, _ in key_listing() if default is None}
-    assert in_file | unset == {name for name, _, _ in key_listing()}
+    unset = {name for name, field in leaves().items() if field.default is None}
+    assert in_file | unset == set(leaves())
     assert unset == {"claude.max_budget_usd", "codex.max_budget_usd"}
 
 
@@ -137,7 +138,7 @@ def test_later_layers_win_key_by_key(home: Path, tmp_path: Path) -> None:
         "retry.base_seconds": (30, "default"),
     }
     assert {name: (get(loaded, name), loaded.origins[name]) for name in expected} == expected
-    assert list(loaded.origins) == [name for name, _, _ in key_listing()]
+    assert list(loaded.origins) == list(leaves())
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ def test_an_untrusted_file_sets_only_what_is_harmless(home: Path, tmp_path: Path
     assert (loaded.config.gate.timeout, loaded.config.gate.junit) == (5, "x.xml")
     assert loaded.config.claude.execution_security_mode == "restricted"
     assert load(home, environ={}).config.gate.command == "evil"
-    assert set(left_out) <= set(guarded_keys())
+    assert set(left_out) <= {name for name, _, _ in key_listing() if is_guarded(name)}
 
 
 # -- editing ------------------------------------------------------------------------------------------

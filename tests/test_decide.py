@@ -32,6 +32,7 @@ from mo_daemon.decide import (
     keys_of,
     landing_key,
     next_wake,
+    waits,
 )
 from mo_git.config import Config
 from mo_git.errors import MoError
@@ -120,6 +121,76 @@ def test_limits_of_the_machine_the_goal_and_the_group() -> None:
     for fact in story.facts:
         apply(goal, fact)
     assert decide({GOAL: goal}, NOBODY, FREE, 0) == [starts[0], starts[2], starts[3]]
+
+
+def asks(*names: str, **more: Any) -> tuple[TaskSpec, ...]:
+    """Tasks in words, each for the agent that its id begins with."""
+    return tuple(TaskSpec(name, prompt="p", **more) for name in names)
+
+
+def crew(caps: dict[str, int] | None = None, memory: int | None = None, parallel: int = 99) -> Limits:
+    return Limits(
+        parallel, "", caps or {}, memory, lambda _goal, task: task.spec.id[:-1] if task else "planner"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "started", "waiting"),
+    [
+        (crew(), "x1 x2 x3 y1 run", {}),
+        (crew({"x": 2}), "x1 x2 y1 run", {"2 x agents run already": 1}),
+        (crew({"x": 1, "y": 1}), "x1 y1 run", {"1 x agent runs already": 2}),
+        (crew(memory=2), "x1 x2 run", {"memory: room for 2 agents": 2}),
+        (crew(memory=0), "x1 run", {"memory: room for 1 agent": 3}),  # one always gets its chance
+        (crew({"x": 1}, memory=9, parallel=2), "x1 y1", {"1 x agent runs already": 2}),
+    ],
+)
+def test_agents_start_within_their_cap_and_free_memory(
+    limits: Limits, started: str, waiting: dict[str, int]
+) -> None:
+    story = begun(*asks("x1", "x2", "x3", "y1"), TaskSpec("run", run=RUN))
+    assert actions(story, limits=limits) == [StartAttempt(GOAL, name) for name in started.split()]
+    assert waits({GOAL: story.goal}, NOBODY, limits, 3e9) == ({GOAL: waiting} if waiting else {})
+
+
+def test_what_runs_counts_against_caps_and_what_just_started_against_memory() -> None:
+    story = begun(*asks("x1", "x2", "x3"))
+    story.tell(
+        Kind.ATTEMPT_STARTED, "x1", 1, provider="x", base=story.base, branch="b", worktree="w", token="t"
+    )
+    busy = frozenset({attempt_key(GOAL, "x1")})
+
+    def held(limits: Limits, seconds: float, *more: str) -> dict[str, dict[str, int]]:
+        return waits({GOAL: story.goal}, busy | set(more), limits, story.goal.tasks["x1"].since + seconds)
+
+    assert held(crew({"x": 1}), 0) == {GOAL: {"1 x agent runs already": 2}}
+    assert held(crew({"x": 2}), 0, attempt_key(GOAL, "x2")) == {GOAL: {"2 x agents run already": 1}}
+    assert held(crew(memory=1), 0) == {GOAL: {"memory: room for 1 agent": 2}}  # its memory is only promised
+    assert held(crew(memory=1), 60) == {GOAL: {"memory: room for 2 agents": 1}}
+    story.tell(Kind.AGENT_ENDED, "x1", 1, exit_code=0, seconds=1.0, timed_out=False)
+    assert held(crew({"x": 1}), 0) == {GOAL: {"1 x agent runs already": 1}}  # a check is no agent
+
+
+def test_a_planner_is_an_agent_and_a_hold_is_no_wait() -> None:
+    story = Story((), wants_plan=True)
+    story.start()
+    assert actions(story, "plan other", limits=crew({"planner": 1})) == [PlanGoal(GOAL)]
+    other = Story((), id="other-0001", wants_plan=True)
+    other.start()
+    both = {GOAL: story.goal, other.id: other.goal}
+    limits = crew({"planner": 1})
+    assert len(decide(both, NOBODY, limits, 3e9)) == 1
+    assert decide(both, frozenset({f"plan {GOAL}"}), limits, 3e9) == []
+    assert waits({GOAL: begun(*asks("x1")).goal}, NOBODY, Limits(8, "disk", {"x": 0}), 3e9) == {}
+
+
+def test_a_full_group_and_a_full_agent_do_not_hold_each_other_back() -> None:
+    tasks = (*asks("x1", group="db"), TaskSpec("run", run=RUN, group="db"))
+    spec = GoalSpec(GOAL, "t", Plan("t", tasks, groups={"db": 1}), 1.0, "b" * 40)
+    story, goal = begun(*tasks), new_goal(spec)
+    for fact in story.facts:
+        apply(goal, fact)
+    assert decide({GOAL: goal}, NOBODY, crew({"x": 0}), 3e9) == [StartAttempt(GOAL, "run")]
 
 
 def test_older_goals_first_then_priority_then_what_holds_up_most() -> None:

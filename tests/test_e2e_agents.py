@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mo_daemon.agents import locate
 from mo_daemon.prompts import data_block
+from mo_git import locate
 from mo_git.errors import MoError
 from tests import need
 from tests.driver import Mo, plan, writes
@@ -231,6 +231,63 @@ def test_what_agents_said_is_shown_in_words(agents: Mo) -> None:
         assert "[[do:" in agents("show", f"{goal['id']}/a", "--prompt").out
     rows = agents.json("cost", "--by", "provider")["rows"]
     assert {row["key"] for row in rows} == {"claude", "codex"}
+
+
+# -- what a repository declares for agents ------------------------------------------------------------
+
+SERVER = "import pathlib, sys\npathlib.Path('served.txt').write_text('x')\nfor line in sys.stdin: pass\n"
+HOOK = [{"hooks": [{"type": "command", "command": "echo x > hooked.txt"}]}]
+DECLARED = {
+    "serve.py": SERVER,
+    ".claude/settings.json": json.dumps({"hooks": {"SessionStart": HOOK}}),
+    ".mcp.json": json.dumps({"mcpServers": {"m": {"command": "python3", "args": ["serve.py"]}}}),
+    ".codex/config.toml": '[mcp_servers.m]\ncommand = "python3"\nargs = ["serve.py"]\n'
+    '[[hooks.SessionStart]]\n[[hooks.SessionStart.hooks]]\ntype = "command"\n'
+    'command = "echo x > hooked.txt"\n',
+}
+FILES = {"claude": (".claude/settings.json", ".mcp.json"), "codex": (".codex/config.toml",)}
+
+
+@pytest.mark.timeout(360)
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_hooks_and_servers_of_a_repository_run_once_they_are_trusted(agents: Mo, kind: str) -> None:
+    def traces(number: int) -> set[str]:
+        """What the declared programs left in the worktree of one more task."""
+        steps = ({"write": [f"n{number}.py", "N = 1\n"]}, {"say": "done"})
+        run(agents, plan([{"id": "a", "prompt": do(*steps), "provider": kind}]))
+        return {"hooked.txt", "served.txt"} & set(agents.repo.tree(agents.goal().integration))
+
+    agents.home.create()  # so that the commit holds nothing of it
+    agents.repo.commit(DECLARED)
+    assert traces(1) == set()
+    listed = agents("trust", "--list").out
+    assert listed == "".join(f"new      {name}\n" for files in FILES.values() for name in files)
+    agents("trust", "--yes", *FILES[kind])
+    assert traces(2) == {"hooked.txt", "served.txt"}
+    agents.repo.commit({name: DECLARED[name] + "\n" for name in FILES[kind]})
+    assert traces(3) == set()
+    assert f"changed  {FILES[kind][0]}\n" in agents("trust", "--list").out
+
+
+# -- several agents of one kind -----------------------------------------------------------------------
+
+
+def test_two_entries_of_one_kind_with_models_of_their_own(agents: Mo, api: StubApi) -> None:
+    local = agents.home.path / "local.toml"
+    local.write_text(
+        local.read_text()
+        + '[agents.small]\nkind = "codex"\ndefault_model = "gpt-5.5-mini"\n'
+        + '[agents.large]\nkind = "codex"\ndefault_model = "gpt-5.5-max"\n'
+    )
+    tasks = [
+        {"id": name, "prompt": do({"write": [f"{name}.py", "N = 1\n"]}, {"say": "x"}), "provider": name}
+        for name in ("small", "large")
+    ]
+    run(agents, plan(tasks))
+    models = {request.body["model"] for request in api.requests if "/responses" in request.path}
+    assert models == {"gpt-5.5-mini", "gpt-5.5-max"}
+    assert set(agents.goal().spent) == {"small", "large"}
+    assert {row["key"] for row in agents.json("cost", "--by", "provider")["rows"]} == {"small", "large"}
 
 
 # -- planning -----------------------------------------------------------------------------------------

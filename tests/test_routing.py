@@ -71,7 +71,9 @@ def test_auto_takes_the_default_or_who_is_left(
 def test_a_named_agent_is_never_replaced() -> None:
     gone = routes(usable={"claude": "gone", "codex": ""})
     assert route(Phase.EXECUTE, Wish("claude"), gone) == NoAgent({"claude": "gone"})
-    assert route(Phase.EXECUTE, Wish("nope"), gone) == NoAgent({"nope": "no such agent is configured"})
+    assert route(Phase.EXECUTE, Wish("nope"), gone) == NoAgent(
+        {"nope": "no such agent; known: claude, codex"}
+    )
     assert route(Phase.EXECUTE, Wish("codex"), gone, frozenset({"codex"})) == Choice(
         "codex", "", "--provider"
     )

@@ -256,6 +256,24 @@ def test_trust_lasts_until_the_file_changes(clone: RepoBuilder) -> None:
     )
 
 
+def test_hooks_and_servers_for_agents_are_trusted_like_commands(clone: RepoBuilder) -> None:
+    hooks = '{"hooks": {}}\n'
+    clone.commit({".claude/settings.json": hooks, ".mcp.json": "{}\n", ".claude/agents/a.md": "x\n"})
+    clone.write({".codex/config.toml": "untracked = 1\n"})
+    assert good(mo(clone.path, "--list")).splitlines()[-2:] == [
+        "new      .claude/settings.json",
+        "new      .mcp.json",
+    ]
+    shown = good(mo(clone.path, "--yes", ".claude/settings.json"))
+    assert shown == '.claude/settings.json (new)\n  {"hooks": {}}\ntrusted: .claude/settings.json\n'
+    assert good(mo(clone.path / ".claude", "--list", "settings.json")) == "trusted  .claude/settings.json\n"
+    clone.write({".claude/settings.json": hooks + "\n"})
+    assert good(mo(clone.path, "--list", ".claude/settings.json")) == "changed  .claude/settings.json\n"
+    assert good(mo(clone.path, "--revoke", ".claude/settings.json")).startswith("no longer trusted: .claude")
+    own = refusal(mo(clone.path, ".codex/config.toml"))
+    assert own.message == "git does not track .codex/config.toml: it is your own and needs no trust"
+
+
 def on_a_terminal(cwd: Path, answer: str) -> tuple[int, str]:
     """Exit code and output of `mo trust` where somebody types the answer."""
     code = (

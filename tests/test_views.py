@@ -93,6 +93,7 @@ def test_status_document() -> None:
                 "created_at": START + 500,
                 "tasks": {"pending": 1},
                 "active": [],
+                "waits": [],
                 "gate": "",
                 "needs": [],
                 "cost_usd": 0,
@@ -108,6 +109,7 @@ def test_status_document() -> None:
                 "active": [
                     {"task": "right", "state": "running", "attempt": 2, "since": START + 16, "reason": ""}
                 ],
+                "waits": [],
                 "gate": "",
                 "needs": [
                     {

@@ -100,6 +100,8 @@ class Book:
         self.goals.update((spec.id, new_goal(spec)) for spec in goals)
         for fact in recorded:
             self.seq = fact.seq
+            if not fact.goal:  # what no goal pays for is only counted
+                continue
             effect = apply(self.goals[fact.goal], fact)
             where = f"{fact.goal}/{fact.task}#{fact.attempt}" if fact.task else fact.goal
             log.info("%s %s%s", where, fact.kind, "" if effect else " (late, no effect)")

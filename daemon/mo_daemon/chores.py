@@ -34,9 +34,9 @@ class Chores:
                 return await self.recover(payload.get("goal") or "")
             case "agents":
                 name = str(payload.get("test") or "")
-                return await (
-                    agent_proof.prove(self.services, name) if name else agent_proof.listing(self.services)
-                )
+                if not name:
+                    return await agent_proof.listing(self.services)
+                return await agent_proof.prove(self.services, name, float(payload.get("seconds") or 120))
             case _:
                 return await self.gc(payload)
 

@@ -32,7 +32,7 @@ from mo_daemon.sandbox import (
 )
 from mo_daemon.sandbox_remedy import sandbox_remedy
 from mo_daemon.threads import in_thread
-from mo_git import process
+from mo_git import logins, process
 from mo_git.config import Config
 from mo_git.git.files import delete_tree
 from mo_git.git.repo import Repo
@@ -182,7 +182,7 @@ class Containment:
         places = Places(
             self.home.top,
             self.home.common_dir,
-            (self.state.parent, self.state),
+            (self.state.parent, self.state, logins.root(self.environ)),
             (user,),
             self._toolchains_of(goal or name.partition("/")[0]),
         )

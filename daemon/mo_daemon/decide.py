@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from mo_daemon.allowance import AgentOf, Room, agents_at_work
 from mo_daemon.queue import Candidate, next_train
 from mo_git import dag
 from mo_git.lifecycle import GoalStatus, Operation, TaskStatus, has_ended
@@ -19,10 +20,18 @@ from mo_git.model import GoalState, Kind, NewFact, TaskState
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may run at once; `hold` (a reason, e.g. a full disk) stops new starts."""
+    """How much may run at once; `hold` (a reason, e.g. a full disk) stops new starts.
+
+    `agent_of` names who does a task (None: who plans the goal); empty: nobody that counts.  `caps` are runs
+    of each agent at once.  `memory` is how many further agents have room in free memory; None: any number.
+    Plain commands count against `parallel` alone.
+    """
 
     parallel: int
     hold: str = ""
+    caps: Mapping[str, int] = field(default_factory=dict)
+    memory: int | None = None
+    agent_of: AgentOf = lambda _goal, _task: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +42,19 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareGoal:
-    """Pin the base, make the refs, prove the gate."""
+class _Job:
+    """Something to run for a goal; a job whose `keys` are busy is not started."""
 
     goal: str
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({landing_key(self.goal)})
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareGoal(_Job):
+    """Pin the base, make the refs, prove the gate."""
 
     @property
     def keys(self) -> frozenset[str]:
@@ -44,10 +62,8 @@ class PrepareGoal:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanGoal:
+class PlanGoal(_Job):
     """Let an agent make the plan of a goal in words."""
-
-    goal: str
 
     @property
     def keys(self) -> frozenset[str]:
@@ -55,8 +71,7 @@ class PlanGoal:
 
 
 @dataclass(frozen=True, slots=True)
-class StartAttempt:
-    goal: str
+class _TaskJob(_Job):
     task: str
 
     @property
@@ -65,45 +80,31 @@ class StartAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class RecoverAttempt:
+class StartAttempt(_TaskJob):
+    """Do the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverAttempt(_TaskJob):
     """The records say that an attempt runs, but nobody runs it: keep what it left, then try again."""
 
-    goal: str
-    task: str
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({attempt_key(self.goal, self.task)})
-
 
 @dataclass(frozen=True, slots=True)
-class Land:
+class Land(_Job):
     """Merge, gate and land these candidates."""
 
-    goal: str
     tasks: tuple[str, ...]
 
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({landing_key(self.goal)})
-
 
 @dataclass(frozen=True, slots=True)
-class RecoverLanding:
+class RecoverLanding(_Job):
     """A landing was under way when the daemon ended: finish it or drop it, by what the refs say."""
 
-    goal: str
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({landing_key(self.goal)})
-
 
 @dataclass(frozen=True, slots=True)
-class Operate:
+class Operate(_Job):
     """Carry out a requested land, rollback or sync."""
 
-    goal: str
     request: str
     lane: str
 
@@ -113,25 +114,13 @@ class Operate:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckGoal:
+class CheckGoal(_Job):
     """Run the goal's own check on the integration head."""
-
-    goal: str
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({landing_key(self.goal)})
 
 
 @dataclass(frozen=True, slots=True)
-class FinishGoal:
+class FinishGoal(_Job):
     """All tasks have ended: write the notes, record the end."""
-
-    goal: str
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({landing_key(self.goal)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +173,15 @@ def decide(goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits
             taken |= action.keys
             actions.append(action)
     if not limits.hold:
-        actions += _starts(goals, taken, limits, now)
+        actions += _starts(goals, taken, limits, now)[0]
     return actions
+
+
+def waits(
+    goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits, now: float
+) -> dict[str, dict[str, int]]:
+    """Goal -> {what tasks wait for that could start otherwise: how many of them}."""
+    return {} if limits.hold else _starts(goals, set(busy), limits, now)[1]
 
 
 def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str]) -> Iterator[Action]:
@@ -325,27 +321,57 @@ def _end(goal: GoalStatus) -> Action:
     return FinishGoal(goal.id)
 
 
-def _starts(goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, now: float) -> list[Action]:
-    """Agents to start within the limits: older goals first, then what holds up most."""
+def _starts(
+    goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, now: float
+) -> tuple[list[Action], dict[str, dict[str, int]]]:
+    """What to start within the limits, older goals first, then what holds up most; and what has to wait."""
     actions: list[Action] = []
-    room = limits.parallel - sum(key.startswith(("attempt ", "plan ")) for key in taken)
+    waiting: dict[str, dict[str, int]] = {}
+    slots = limits.parallel - sum(key.startswith(("attempt ", "plan ")) for key in taken)
+    at_work = list(agents_at_work(goals, taken, limits.agent_of, now))
+    room = Room(slots, limits.caps, limits.memory, at_work)
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
-        if room <= 0:
+        if room.slots <= 0:
             break
         if not may_start(goal):
             continue
         if goal.needs_plan:
-            if goal.planning.not_before <= now and plan_key(goal.id) not in taken:
+            due = goal.planning.not_before <= now and plan_key(goal.id) not in taken
+            if due and not room.refusal(agent := limits.agent_of(goal, None)):
                 actions.append(PlanGoal(goal.id))
-                room -= 1
+                room.take(agent)
             continue
-        prefix = f"attempt {goal.id}/"
-        own = goal.spec.parallel or limits.parallel
-        own -= sum(key.startswith(prefix) for key in taken)
-        for task in _startable(goal, taken, now)[: max(0, min(room, own))]:
-            actions.append(StartAttempt(goal.id, task.spec.id))
-            room -= 1
-    return actions
+        chosen, held = _choose(goal, taken, room, limits, now)
+        actions += chosen
+        if held:
+            waiting[goal.id] = dict(held)
+    return actions, waiting
+
+
+def _choose(
+    goal: GoalStatus, taken: set[str], room: Room, limits: Limits, now: float
+) -> tuple[list[Action], Counter[str]]:
+    """The attempts of one goal to start, and what its other tasks wait for."""
+    chosen: list[Action] = []
+    held: Counter[str] = Counter()
+    prefix = f"attempt {goal.id}/"
+    own = goal.spec.parallel or limits.parallel
+    own -= sum(key.startswith(prefix) for key in taken)
+    used = _used_groups(goal, taken)
+    for task in _startable(goal, taken, now) if own > 0 else ():
+        if min(room.slots, own - len(chosen)) <= 0:
+            break
+        group = task.spec.group
+        if group in goal.plan.groups and used[group] >= goal.plan.groups[group]:
+            continue
+        agent = "" if task.spec.run is not None else limits.agent_of(goal, task)
+        if why := room.refusal(agent):
+            held[why] += 1
+            continue
+        used[group] += 1
+        room.take(agent)
+        chosen.append(StartAttempt(goal.id, task.spec.id))
+    return chosen, held
 
 
 def may_start(goal: GoalStatus) -> bool:
@@ -374,27 +400,20 @@ def _startable(goal: GoalStatus, taken: set[str], now: float) -> list[TaskStatus
         return []
     dependents = dag.dependents(goal.plan.tasks)
     tasks.sort(key=lambda task: (-task.spec.priority, -len(dependents[task.spec.id])))
-    return _within_groups(goal, tasks, taken)
+    return tasks
 
 
-def _within_groups(goal: GoalStatus, tasks: list[TaskStatus], taken: set[str]) -> list[TaskStatus]:
-    """A full group holds back only its own tasks; a job that has not recorded its start yet counts, too."""
-    groups = goal.plan.groups
-    used = Counter(
+def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
+    """Tasks of each group that run; a job that has not recorded its start yet counts, too."""
+    return Counter(
         task.spec.group
         for task in goal.tasks.values()
-        if task.state in (TaskState.RUNNING, TaskState.CHECKING)
-        or attempt_key(goal.id, task.spec.id) in taken
+        if task.spec.group in goal.plan.groups
+        and (
+            task.state in (TaskState.RUNNING, TaskState.CHECKING)
+            or attempt_key(goal.id, task.spec.id) in taken
+        )
     )
-    chosen = []
-    for task in tasks:
-        group = task.spec.group
-        if group in groups:
-            if used[group] >= groups[group]:
-                continue
-            used[group] += 1
-        chosen.append(task)
-    return chosen
 
 
 def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:

@@ -34,6 +34,7 @@ from mo_daemon.decide import (
     Stop,
     decide,
     next_wake,
+    waits,
 )
 from mo_daemon.finishing import check_goal, finish_goal
 from mo_daemon.gatekeeper import Gatekeeper
@@ -41,14 +42,14 @@ from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
 from mo_daemon.planning import assign_planner, plan_goal
 from mo_daemon.preparing import prepare_goal
-from mo_daemon.resources import reap_orphans, reason_to_hold
+from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
 from mo_git import process, views
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
 from mo_git.ledger.writer import LedgerBroken, LedgerFull
-from mo_git.lifecycle import AT_WORK, GoalStatus, awaits_approval, has_ended
+from mo_git.lifecycle import AT_WORK, GoalStatus, TaskStatus, awaits_approval, has_ended
 from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec
 
 log = logging.getLogger("mo")
@@ -229,7 +230,22 @@ class Engine:
                 max_load_per_cpu=settings.max_load_per_cpu,
             )
         )
-        return Limits(settings.max_parallel, hold)
+        agents = self.services.settings.agents
+        caps = {
+            name: entry.max_parallel or agents.max_parallel
+            for name, entry in self.services.settings.roster.items()
+        }
+        look = agents.memory_mb and not self.is_idle()
+        memory = memory_room(agents.memory_mb) if look else None
+        return Limits(settings.max_parallel, hold, caps, memory, self._agent_of)
+
+    def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:
+        """Who would do it now; empty for nobody, which the attempt itself has to say."""
+        if task is None:
+            choice = assign_planner(self.services, goal.spec)
+        else:
+            choice = execution.assign(self.services, goal.spec, task.spec, execution.avoided(task))
+        return choice.agent if isinstance(choice, Choice) else ""
 
     def _try_requests(self) -> bool:
         try:
@@ -396,6 +412,7 @@ class Engine:
             daemon=self._about,
             limits={"parallel": limits.parallel, "hold": limits.hold},
             doing=self.services.doing,
+            waits=waits(self.goals, frozenset(self._jobs), limits, self.services.now()),
         )
         try:
             self.services.home.write_status(document)

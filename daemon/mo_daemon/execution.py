@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from mo_daemon import environment, harvest, names, paid_run, templates
+from mo_daemon import environment, harvest, names, paid_run, quarters, templates
 from mo_daemon.agent_run import Deadlines
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
@@ -73,31 +71,21 @@ async def run(attempt: Attempt) -> Outcome:
 
 
 async def _enter_cell(attempt: Attempt, paid: PaidRun) -> None:
-    """The sandbox of a restricted agent, where the platform has one; the guard tier elsewhere."""
-    services = attempt.services
     if attempt.agent.name == COMMAND:
         return
-    attempt.state_dir = paid.state_dir(attempt.task.spec.id) or _own_state(attempt)
-    settings = services.settings
-    modes = {
-        "claude": settings.claude.execution_security_mode,
-        "codex": settings.codex.execution_security_mode,
-    }
-    if modes[attempt.agent.name] != "restricted" or not services.containment.tier.contained:
-        return
-    attempt.cell = await _cell(attempt)
-
-
-async def _cell(attempt: Attempt) -> Cell:
-    services = attempt.services
-    return await services.git(
-        services.containment.cell,
-        services.repo,
-        f"{attempt.goal.id}/{attempt.task.spec.id}",
+    attempt.state_dir = paid.state_dir(attempt.task.spec.id)
+    attempt.cell = await quarters.cell(
+        attempt.services,
+        attempt.agent.name,
+        _label(attempt),
         attempt.slot.path,
         refs_seen(attempt),
         attempt.state_dir,
     )
+
+
+def _label(attempt: Attempt) -> str:
+    return f"{attempt.goal.id}/{attempt.task.spec.id}"
 
 
 def refs_seen(attempt: Attempt) -> dict[str, str]:
@@ -112,20 +100,15 @@ def refs_seen(attempt: Attempt) -> dict[str, str]:
 
 async def check_cell(attempt: Attempt) -> Cell | None:
     """Where the task's check runs; None: with the person's own rights."""
-    if not attempt.services.containment.gates:
-        return None
-    return attempt.cell or await _cell(attempt)
-
-
-def _own_state(attempt: Attempt) -> Path | None:
-    """The user's own directory of the CLI, named only where a sandbox would hide it."""
     services = attempt.services
-    place = {"claude": ".claude", "codex": ".codex"}.get(attempt.agent.name)
-    home = services.environ.get("HOME")
-    if not (place and home and services.containment.tier.contained):
+    if not services.containment.gates:
         return None
-    own = Path(home) / place
-    return own if own.is_dir() else None
+    if attempt.cell is not None:
+        return attempt.cell
+    make = services.containment.cell
+    return await services.git(
+        make, services.repo, _label(attempt), attempt.slot.path, refs_seen(attempt), None
+    )
 
 
 async def _job(attempt: Attempt, paid: PaidRun) -> Job:
@@ -137,6 +120,9 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
     log = tail(services.home.run_dir(attempt.goal.id, task.spec.id, attempt.n - 1) / "check.log")
     template = await services.git(templates.load, "execute", services.home, services.environ)
     lessons = await services.git(templates.lessons, services.home, services.environ)
+    declared = {}
+    if attempt.cell is not None:  # nowhere else is a hook contained
+        declared = await services.git(quarters.trusted_files, services, attempt.slot.path)
     return Job(
         Phase.EXECUTE,
         brief(template, attempt.goal, task, team, log, lessons),
@@ -149,6 +135,7 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
         budget_usd=paid.budget(),
         state_dir=attempt.state_dir,
         contained=attempt.cell is not None,
+        trusted_files=declared,
     )
 
 

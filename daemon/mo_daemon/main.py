@@ -56,12 +56,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mo-daemon")
     parser.add_argument("--top", type=Path, required=True, help="root of the main worktree")
     parser.add_argument("--foreground", action="store_true", help="log to the terminal")
+    parser.add_argument("--isolation", action="store_true", help="print what would contain agents; no more")
     options = parser.parse_args()
     try:
-        return _serve(options.top)
+        return _print_isolation(options.top) if options.isolation else _serve(options.top)
     except MoError as error:
         print("mo-daemon: error: " + json.dumps(error.document()), file=sys.stderr, flush=True)
         return int(error.code)
+
+
+def _print_isolation(top: Path) -> int:
+    """Probe as the daemon would, and print the outcome as JSON."""
+    layout = discover(top)
+    home = Home(layout.top, layout.common_dir)
+    environ = process.without_git_variables(os.environ)
+    settings = load_settings(home, environ).config
+    state = state_dir(home.common_dir, environ, settings.workspace.root_dir)
+    tier = containment.contain(home, state, settings, environ).tier
+    document = {"tier": tier.name, "reason": tier.reason, "remedy": tier.remedy, "version": tier.version}
+    print(json.dumps(document))
+    return 0
 
 
 def _serve(top: Path) -> int:
@@ -155,7 +169,7 @@ async def _run(
         loaded = load_settings(home, environ)
         services.settings = loaded.config
         services.provisioner = make_provisioner(home, services.state, services.settings)
-        services.agents = roster.make_agents(loaded)
+        services.agents = roster.make_agents(loaded.config)
         services.routes = roster.make_routes(loaded, environ)
         services.containment = containment.contain(home, services.state, loaded.config, environ)
         about.update(_tiers(services))
@@ -226,7 +240,7 @@ def make_services(
         gate_turns=asyncio.Semaphore(settings.gate.parallel),
         start_turns=asyncio.Semaphore(GIT_THREADS // 2),
         provisioner=make_provisioner(home, state, settings),
-        agents=roster.make_agents(loaded),
+        agents=roster.make_agents(loaded.config),
         routes=roster.make_routes(loaded, environ),
         containment=containment.contain(home, state, settings, environ),
         lookout=Lookout(repo, state, home.path / "runs"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from mo_daemon import quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Job, Usage
@@ -19,12 +20,6 @@ from mo_git.lifecycle import GoalStatus
 from mo_git.model import FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
-# With one of these in the environment an agent gets a private state directory per task; without, it shares
-# the user's own, where the login is.
-KEYS = {
-    "claude": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
-    "codex": ("CODEX_API_KEY", "OPENAI_API_KEY"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +44,12 @@ class PaidRun:
     ) -> Finished:
         """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started."""
         services = self.services
+        given = quarters.credentials(services, self.agent.name)
         try:
             return await run_agent(
                 services,
                 self.agent,
-                job,
+                replace(job, environ=given.environ),
                 env,
                 deadlines,
                 purpose=self.name,
@@ -95,19 +91,14 @@ class PaidRun:
         return None if math.isinf(left) else left
 
     def state_dir(self, owner: str) -> Path | None:
-        """A private place for the CLI's sessions and settings; None: the user's own, where the login is."""
-        services, name = self.services, self.agent.name
-        if not any(services.environ.get(key) for key in KEYS.get(name, ())):
-            return None
-        path = services.state / "agents" / self.goal.id / owner / name
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
+        """A place for the CLI's sessions and settings; `owner` is a task, or what stands for one."""
+        return quarters.state_dir(self.services, self.agent.name, f"{self.goal.id}/{owner}")
 
     def deadlines(self, timeout: float | None = None) -> Deadlines:
         """Those of the settings; `timeout` (seconds) beats the agent's own default."""
         settings = self.services.settings
-        defaults = {"claude": settings.claude.default_timeout, "codex": settings.codex.default_timeout}
-        total = timeout or defaults.get(self.agent.name, settings.command.default_timeout)
+        own = settings.roster.get(self.agent.name, settings.command)
+        total = timeout or own.default_timeout
         return Deadlines(settings.agents.first_event_seconds, settings.agents.idle_seconds, total)
 
 

@@ -84,7 +84,7 @@ def _nobody(what: str, choice: NoAgent) -> MoError:
     parts = {name: why.partition("; ") for name, why in choice.reasons.items()}
     reasons = [why if why.startswith(name) else f"{name}: {why}" for name, (why, _, _) in parts.items()]
     own = [hint for _, _, hint in parts.values() if hint and not hint.startswith("put ")]
-    asked = " or ".join(sorted(parts))
+    asked = " or ".join(sorted({hint.split()[1] for _, _, hint in parts.values() if hint.startswith("put ")}))
     install = [] if own else [f'put {asked} on PATH, or: pip install "mo-git[agents]"']
     work = ["mo agents list shows what is there; plans of commands (mo do @plan.toml) and mo demo need none"]
     message = f"no agent can {what}: {'; '.join(reasons)}"

@@ -26,6 +26,18 @@ def reason_to_hold(places: list[Path], *, min_free_gb: float, max_load_per_cpu: 
     return ""
 
 
+def memory_room(needed_mb: int) -> int:
+    """How many programs that need this much (MiB) have room in free memory, or in what a cgroup leaves."""
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # no limit is the word max
+        free = min(free, _number("memory.max") - _number("memory.current"))
+    return max(0, free // (needed_mb * 2**20))
+
+
+def _number(name: str) -> int:
+    return int((Path("/sys/fs/cgroup") / name).read_text())
+
+
 def reap_orphans() -> None:
     """Collect ended processes that were adopted from ended programs."""
     reap(own_children())

@@ -64,7 +64,7 @@ def route(phase: Phase, wish: Wish, routes: Routes, avoid: frozenset[str] = froz
     """Choose for one start.  `avoid` are agents that failed just now; a named agent is used all the same."""
     named, source = _named(phase, wish, routes)
     if named != AUTO:
-        reason = routes.usable.get(named, "no such agent is configured")
+        reason = routes.usable.get(named, f"no such agent; known: {', '.join(routes.usable)}")
         if reason:
             return NoAgent({named: reason})
         return Choice(named, _model(named, wish, routes), source)

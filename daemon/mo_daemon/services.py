@@ -112,10 +112,7 @@ class Services:
         caps = Caps(
             settings.budget.goal_usd if own is None else own,
             settings.budget.daily_usd,
-            {
-                "claude": settings.claude.max_budget_usd or 0.0,
-                "codex": settings.codex.max_budget_usd or 0.0,
-            },
+            {name: entry.max_budget_usd or 0.0 for name, entry in settings.roster.items()},
         )
         return caps, Spent(by_provider, today)
 

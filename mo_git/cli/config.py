@@ -6,19 +6,17 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from mo_git import trust
 from mo_git.cli import Context
+from mo_git.cli.context import find_layout, load_settings
 from mo_git.config_layers import CLONE_FILE, REPOSITORY_FILE, user_config_file
 from mo_git.errors import Exit, MoError
-from mo_git.git.layout import Layout, discover
+from mo_git.git.layout import discover
 from mo_git.home import DIRECTORY
-
-if TYPE_CHECKING:
-    from mo_git.config import Loaded
 
 
 @click.group(name="config", invoke_without_command=True)
@@ -40,7 +38,7 @@ def show(obj: Context, origin: bool = False) -> None:
     """Print every setting in force."""
     from mo_git.config import dump, get
 
-    loaded = _load(obj)
+    loaded = load_settings(obj.cwd)
     document = {
         "config": {name: get(loaded, name) for name in loaded.origins},
         "origins": dict(loaded.origins),
@@ -59,7 +57,7 @@ def get_key(obj: Context, key: str) -> None:
     from mo_git.tomltext import toml_value
 
     check_key(key)
-    loaded = _load(obj)
+    loaded = load_settings(obj.cwd)
     value = get(loaded, key)
     shown = value if isinstance(value, str) else "" if value is None else toml_value(value)
     _print(obj, {"key": key, "value": value, "origin": loaded.origins[key]}, [shown])
@@ -84,6 +82,7 @@ def set_key(obj: Context, key: str, value: str, scope: str | None) -> None:
 
     path = _file(obj, scope)
     typed = check_value(key, value, str(path))
+    _refuse_unknown_agent(obj, key, typed, path)
     guard = _Guard(obj, scope, path)
     set_value(path, key, value)
     guard.after(key)
@@ -114,7 +113,7 @@ def check(obj: Context) -> None:
 
     Exit code 7 if anything is.
     """
-    loaded = _load(obj)
+    loaded = load_settings(obj.cwd)
     files = [str(path) for path in loaded.files]
     lines = [f"good: {path}" for path in files] or ["good: no settings file, defaults only"]
     _print(obj, {"ok": True, "files": files, "untrusted": list(loaded.untrusted)}, lines)
@@ -125,7 +124,7 @@ def check(obj: Context) -> None:
 @click.pass_obj
 def path(obj: Context) -> None:
     """Print the settings files, whether they exist or not."""
-    layout = _layout(obj)
+    layout = find_layout(obj.cwd)
     found: list[tuple[str, Path]] = []
     if user := user_config_file(os.environ):
         found.append(("user", user))
@@ -155,24 +154,14 @@ def list_keys(obj: Context) -> None:
 # -- shared -------------------------------------------------------------------------------------------
 
 
-def _layout(obj: Context) -> Layout | None:
-    """The repository, or None outside of one: the user's own settings can be read anywhere."""
-    try:
-        return discover(obj.cwd)
-    except MoError as error:
-        if error.code is Exit.NOT_FOUND:
-            return None
-        raise
+def _refuse_unknown_agent(obj: Context, key: str, value: Any, path: Path) -> None:
+    """MoError (config) where the key takes the name of an agent, and this is none."""
+    from mo_git.config_check import bad_name
 
-
-def _load(obj: Context) -> Loaded:
-    from mo_git.config import load
-
-    layout = _layout(obj)
-    if layout is None:
-        return load(None, environ=os.environ)
-    judge = trust.judge(layout.common_dir, trust.tracked(layout.top), environ=os.environ)
-    return load(layout.top / DIRECTORY, environ=os.environ, trusted=judge)
+    if bad_name(key, value, ()):
+        agents = load_settings(obj.cwd).config.roster
+        if what := bad_name(key, value, agents):
+            raise MoError(f"{path}: {key} = {value}: {what}", "mo agents list", Exit.CONFIG)
 
 
 def _file(obj: Context, scope: str | None) -> Path:
@@ -206,12 +195,12 @@ class _Guard:
             )
 
     def after(self, key: str) -> None:
-        from mo_git.config import guarded_keys
+        from mo_git.config import is_guarded
 
         if self._trusted:
             files = {self._path.name: self._path.read_bytes()}
             trust.trust(self._common_dir, files, environ=os.environ)
-        elif self._tracked and key in guarded_keys():
+        elif self._tracked and is_guarded(key):
             _warn_untrusted([key])
 
 

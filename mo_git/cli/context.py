@@ -6,16 +6,21 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
+from mo_git import trust
 from mo_git.cli import Context
 from mo_git.errors import Exit, MoError
-from mo_git.git.layout import discover
-from mo_git.home import Home
+from mo_git.git.layout import Layout, discover
+from mo_git.home import DIRECTORY, Home
 from mo_git.ledger import looking
 from mo_git.ledger.reader import Reader
+
+if TYPE_CHECKING:
+    from mo_git.config import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,6 +29,27 @@ def open_home(obj: Context) -> Home:
     """The `.mo/` of the repository that `-C` (or the current directory) is in; it need not exist yet."""
     layout = discover(obj.cwd)
     return Home(layout.top, layout.common_dir)
+
+
+def find_layout(cwd: Path) -> Layout | None:
+    """The repository, or None outside of one: the user's own settings can be read anywhere."""
+    try:
+        return discover(cwd)
+    except MoError as error:
+        if error.code is Exit.NOT_FOUND:
+            return None
+        raise
+
+
+def load_settings(cwd: Path) -> Loaded:
+    """The settings in force here; MoError (config) where they cannot be used."""
+    from mo_git.config import load
+
+    layout = find_layout(cwd)
+    if layout is None:
+        return load(None, environ=os.environ)
+    judge = trust.judge(layout.common_dir, trust.tracked(layout.top), environ=os.environ)
+    return load(layout.top / DIRECTORY, environ=os.environ, trusted=judge)
 
 
 def open_reader(home: Home) -> Reader:

@@ -9,8 +9,8 @@ import click
 
 from mo_git.cli import Context
 from mo_git.cli.client import daemon_argv, ensure_daemon, find_daemon, stop_daemon, unfinished_goals
-from mo_git.cli.context import emit_json, json_option
-from mo_git.cli.goals import check_settings, find_repository
+from mo_git.cli.context import emit_json, json_option, load_settings
+from mo_git.cli.goals import find_repository
 from mo_git.errors import Exit, MoError
 from mo_git.home import Home
 from mo_git.process import without_git_variables
@@ -34,7 +34,7 @@ def start(obj: Context) -> None:
     _, home = find_repository(obj.cwd)
     before = find_daemon(home)
     if before is None:
-        check_settings(home)
+        load_settings(home.top)
     home.create()
     info = ensure_daemon(home)
     word = "was already running" if before == info else "started"
@@ -88,7 +88,7 @@ def status(obj: Context) -> None:
 def run(obj: Context) -> None:
     """Run the daemon in the foreground until Ctrl-C."""
     _, home = find_repository(obj.cwd)
-    check_settings(home)
+    load_settings(home.top)
     home.create()
     if info := find_daemon(home):
         raise MoError(

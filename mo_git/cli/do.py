@@ -11,8 +11,8 @@ from mo_git.cli import Context, follow
 from mo_git.cli.context import emit_json, json_option, say, use_color
 from mo_git.cli.goals import (
     Options,
+    Providers,
     as_one_task,
-    checked_provider,
     find_repository,
     make_goal,
     phase_providers,
@@ -52,7 +52,12 @@ _OF_THE_GATE = ("gate ", "the gate ", "no gate")  # how reasons begin that are a
     "--depends-on", default="", metavar="GOAL", help="Start when this goal is done, from its result."
 )
 @click.option("--include-dirty", is_flag=True, help="Put uncommitted changes into the base.")
-@click.option("--provider", default="auto", metavar="P", help="Who does all tasks: auto, claude, codex.")
+@click.option(
+    "--provider",
+    default="auto",
+    metavar="P",
+    help="Who does all tasks: auto, claude, codex or another agent.",
+)
 @click.option(
     "--phase-provider",
     "phases",
@@ -100,6 +105,7 @@ def command(
     layout, home = find_repository(obj.cwd)
     refuse_untrusted(source, layout)
     after = resolve_goal(home, depends_on) if depends_on else ""
+    providers = Providers(obj.cwd)
     options = Options(
         base,
         parallel,
@@ -107,8 +113,8 @@ def command(
         gate,
         after,
         include_dirty,
-        checked_provider(provider),
-        phase_providers(phases),
+        providers.check(provider),
+        phase_providers(phases, providers),
         budget,
         read_documents(documents, obj.cwd),
         single,

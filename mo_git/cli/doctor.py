@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from mo_git import __version__, trust
 from mo_git.cli import Context
 from mo_git.cli.client import find_daemon
 from mo_git.cli.context import emit_json, json_option, open_home, say, use_color
+from mo_git.cli.doctor_agents import Finding, agents, isolation
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import OLDEST, check_supported, discover, git_version
 from mo_git.home import DIRECTORY, Home, state_dir
@@ -30,25 +31,19 @@ _GIB = 2**30
 _COLORS = {"ok": "32", "warn": "33", "fail": "31"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report; `level` is ok, warn or fail."""
-
-    name: str
-    level: str
-    message: str
-    remedy: str = ""
-
-
 @click.command(name="doctor")
+@click.option("--offline", is_flag=True, help="Ask no agent for a proof of its login.")
 @json_option
 @click.pass_obj
-def command(obj: Context) -> None:
+def command(obj: Context, offline: bool) -> None:
     """Check git, the repository, the gate, the agents and the daemon.
 
-    Exit code 1 where something fails; warnings do not count.  Nothing is changed.
+    Each agent that has a key or a login is asked for one word, inside what tasks get, where mo is in use;
+    this costs a few hundred tokens each, takes at most half a minute, and starts the daemon.
+
+    Exit code 1 where something fails; warnings do not count.
     """
-    findings = list(examine(obj))
+    findings = list(examine(obj, offline=offline))
     failed = any(finding.level == "fail" for finding in findings)
     if obj.json:
         emit_json({"v": 1, "ok": not failed, "checks": [asdict(finding) for finding in findings]})
@@ -65,7 +60,7 @@ def _lines(findings: list[Finding], color: bool) -> Iterator[str]:
             yield f"        {line}"
 
 
-def examine(obj: Context) -> Iterator[Finding]:
+def examine(obj: Context, *, offline: bool) -> Iterator[Finding]:
     """All findings, in the order in which to mend them."""
     yield _attempt("git", _git)
     try:
@@ -81,7 +76,8 @@ def examine(obj: Context) -> Iterator[Finding]:
     yield _daemon(home)
     if settings:
         yield _attempt("gate", lambda: _gate(home, settings[0]))
-        yield _agents(settings[0])
+        yield _attempt("isolation", lambda: isolation(home))
+        yield from agents(home, dict(settings[0].roster), prove=not offline)
         yield _setup(settings[0])
         yield _disk(home, settings[0])
     if _INOTIFY.exists():
@@ -197,21 +193,6 @@ def _last_proof(home: Home) -> dict[str, Any] | None:
     finally:
         reader.close()
     return None
-
-
-def _agents(settings: Config) -> Finding:
-    """By name or by the configured path; what a Python package brings along only the daemon looks for."""
-    wanted = {"claude": settings.claude.command, "codex": settings.codex.command}
-    found = {name: shutil.which(str(Path(given or name).expanduser())) for name, given in wanted.items()}
-    there = [f"{name} {path}" for name, path in found.items() if path]
-    lost = [name for name, given in wanted.items() if given and not found[name]]
-    if lost:
-        said = "; ".join(f"{name}.command = {wanted[name]} is no program" for name in lost)
-        return Finding("agents", "fail", said, "; ".join(f"mo config unset {name}.command" for name in lost))
-    if there:
-        return Finding("agents", "ok", f"{', '.join(there)} (mo agents test NAME proves the login)")
-    remedy = "needed for tasks in words only; mo agents list looks further and says how to get one"
-    return Finding("agents", "warn", "neither claude nor codex on PATH", remedy)
 
 
 def _setup(settings: Config) -> Finding:

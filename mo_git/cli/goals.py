@@ -6,8 +6,9 @@ import os
 import re
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import click
 
 from mo_git import trust
 from mo_git.cli.client import ensure_daemon, raise_if_refused, send, settle
+from mo_git.cli.context import load_settings
 from mo_git.config_layers import from_environment
 from mo_git.errors import Exit, MoError
 from mo_git.git import binary
 from mo_git.home import DIRECTORY, Home, write_atomically
 from mo_git.ledger.records import goal_to_data
-from mo_git.model import GoalSpec, Phase, Plan, TaskSpec
-from mo_git.plan import PROVIDERS, parse_goal_file, parse_plan, plan_from_data, plan_to_toml
+from mo_git.model import PROVIDERS, GoalSpec, Phase, Plan, TaskSpec
+from mo_git.plan import parse_goal_file, parse_plan, plan_from_data, plan_to_toml
 from mo_git.tomltext import toml_line
 from mo_git.values import nearest, printable
 
@@ -30,7 +32,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _TITLE_LENGTH = 72
 _OUTCOME_SECONDS = 30.0
 _FENCE = "+++"
-AGENTS = tuple(name for name in PROVIDERS if name != "command")
+COMMAND = "command"  # the provider of tasks with a run; never asked for by name
 _HINT_FILE = "the path after @ is that of a plan (.toml, .json) or of a goal file (.md)"
 
 
@@ -66,6 +68,34 @@ class Options:
     approve: bool = False
 
 
+class Providers(Collection[str]):
+    """What may do a task: the settings are read only where a name is not one that every repository has."""
+
+    def __init__(self, cwd: Path) -> None:
+        self._cwd = cwd
+
+    @cached_property
+    def _all(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*PROVIDERS, *load_settings(self._cwd).config.roster)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in PROVIDERS or name in self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def check(self, name: str) -> str:
+        """A provider of --provider and --phase-provider; MoError (usage) for what is none."""
+        if name == COMMAND or name not in self:
+            agents = [known for known in self if known != COMMAND]
+            known = f"providers: {', '.join(agents)}"
+            raise MoError(f'no provider "{printable(name)}"{nearest(name, agents)}', known, Exit.USAGE)
+        return name
+
+
 # -- reading ------------------------------------------------------------------------------------------
 
 
@@ -84,10 +114,10 @@ def read_source(goal: str, cwd: Path) -> Source:
     path = cwd / os.path.expanduser(goal[1:])  # noqa: PTH111 - Path's raises for an unknown ~NAME
     text = _read(path, goal[1:])
     if path.suffix == ".md":
-        found = parse_goal_file(text, goal[1:])
+        found = parse_goal_file(text, goal[1:], providers=Providers(cwd))
         meta, body, plan = found.meta, found.text, found.plan
     else:
-        plan, meta = parse_plan(text, goal[1:]), {}
+        plan, meta = parse_plan(text, goal[1:], providers=Providers(cwd)), {}
         body = plan.goal
     title = str(meta.get("title") or _title(body) or path.stem)
     return Source(title, body, plan or _unplanned(title, body, meta), meta, path)
@@ -123,15 +153,7 @@ def read_documents(paths: Sequence[str], cwd: Path) -> dict[str, str]:
     return {name: _read(cwd / name, name) for name in paths}
 
 
-def checked_provider(name: str) -> str:
-    """A provider of --provider and --phase-provider; MoError (usage) for what is none."""
-    if name not in AGENTS:
-        known = f"providers: {', '.join(AGENTS)}"
-        raise MoError(f'no provider "{printable(name)}"{nearest(name, AGENTS)}', known, Exit.USAGE)
-    return name
-
-
-def phase_providers(pairs: Sequence[str]) -> dict[str, str]:
+def phase_providers(pairs: Sequence[str], providers: Providers) -> dict[str, str]:
     """--phase-provider PHASE=PROVIDER."""
     found = {}
     for pair in pairs:
@@ -139,7 +161,7 @@ def phase_providers(pairs: Sequence[str]) -> dict[str, str]:
         if not equals or phase not in list(Phase) or not provider:
             known = ", ".join(Phase)
             raise MoError(f"--phase-provider {pair}: not PHASE=PROVIDER", f"phases: {known}", Exit.USAGE)
-        found[phase] = checked_provider(provider)
+        found[phase] = providers.check(provider)
     return found
 
 
@@ -262,17 +284,6 @@ def goal_id(title: str) -> str:
 # -- queueing -----------------------------------------------------------------------------------------
 
 
-def check_settings(home: Home) -> None:
-    """Refuse settings that cannot be used, before anything is made; MoError (config).
-
-    A daemon checks what it reads itself; it does not see the variables of who asks it.
-    """
-    from mo_git.config import load
-
-    judge = trust.judge(home.common_dir, trust.tracked(home.top), environ=os.environ)
-    load(home.path, environ=os.environ, trusted=judge)
-
-
 def goal_file_text(spec: GoalSpec, text: str) -> str:
     """The goal as a file that `mo do @FILE` reads again, under a new id then."""
     meta = {
@@ -291,7 +302,7 @@ def goal_file_text(spec: GoalSpec, text: str) -> str:
 def queue(home: Home, spec: GoalSpec, text: str) -> None:
     """Hand a goal to the daemon (started if need be) and wait until it took it; a refusal raises."""
     if not home.exists() or from_environment(os.environ).variables:
-        check_settings(home)
+        load_settings(home.top)  # a daemon that runs does not see the variables of who asks it
     home.create()
     ensure_daemon(home)
     file = home.path / "goals" / f"{spec.id}.md"

@@ -1,4 +1,4 @@
-"""`mo trust`: let commands of this repository's tracked settings run."""
+"""`mo trust`: let commands of this repository's tracked settings run, also those for agent programs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mo_git.plan import parse_goal_file
 from mo_git.tomltext import parse_toml, toml_value
 from mo_git.values import printable
 
+_NOTHING = "no tracked file in .mo/"
 _PLACES = ("config.toml", "lessons.md", "prompts", "goals")
 
 
@@ -42,7 +43,8 @@ def command(obj: Context, only_list: bool, revoke: bool, yes: bool, files: tuple
     """Let commands of this repository's tracked settings run.
 
     Files below .mo/ that git tracks come with a clone.  Their commands, prompts and goals are used only after
-    you trusted them, and a changed file asks again.  FILES: some of them; without any, all.
+    you trusted them, and a changed file asks again.  The same holds for hooks and MCP servers that
+    .claude/settings.json, .mcp.json and .codex/config.toml declare.  FILES: some of them; without any, all.
     """
     layout = discover(obj.cwd)
     if revoke:
@@ -54,9 +56,7 @@ def command(obj: Context, only_list: bool, revoke: bool, yes: bool, files: tuple
         return
     pending = [file for file in found if file.state != "trusted"]
     if not pending:
-        _say(
-            obj, found, [], "nothing to trust: " + ("all is trusted" if found else "no tracked file in .mo/")
-        )
+        _say(obj, found, [], "nothing to trust: " + ("all is trusted" if found else _NOTHING))
         return
     for file in pending:
         for line in _describe(file):
@@ -90,7 +90,7 @@ def _list(obj: Context, found: list[_File]) -> None:
     for file in found:
         click.echo(f"{file.state:8} {printable(file.name)}")
     if not found:
-        click.echo("no tracked file in .mo/")
+        click.echo(_NOTHING)
 
 
 def _say(obj: Context, found: list[_File], pending: list[_File], text: str) -> None:
@@ -114,9 +114,10 @@ def _select(obj: Context, layout: Layout, files: tuple[str, ...]) -> list[_File]
         for name in names:
             _refuse_others(home, name, is_tracked)
     else:
-        names = [name for name in _candidates(home) if is_tracked(name)]
+        own = [name for name in trust.AGENT_FILES if (layout.top / name).is_file()]
+        names = [name for name in (*_candidates(home), *own) if is_tracked(name)]
     known = trust.listing(layout.common_dir, environ=os.environ)
-    return [_read(home, name, known, layout) for name in names]
+    return [_read(layout.top / trust.place(name), name, known, layout) for name in names]
 
 
 def _candidates(home: Path) -> Iterable[str]:
@@ -127,8 +128,9 @@ def _candidates(home: Path) -> Iterable[str]:
 
 
 def _refuse_others(home: Path, name: str, is_tracked: Callable[[str], bool]) -> None:
-    if not (home / name).is_file():
-        raise MoError(f"no such file: {home / name}", "mo trust --list", Exit.NOT_FOUND)
+    path = home.parent / trust.place(name)
+    if not path.is_file():
+        raise MoError(f"no such file: {path}", "mo trust --list", Exit.NOT_FOUND)
     if not trust.needs_trust(name):
         raise MoError(
             f"{name} is never used from git, so it cannot be trusted", "mo trust --list", Exit.USAGE
@@ -141,6 +143,9 @@ def _name(obj: Context, layout: Layout, file: str) -> str:
     """A file as given (a path, or a name below `.mo/`) as a name below `.mo/`."""
     home = layout.top / DIRECTORY
     given = Path(os.path.normpath(obj.cwd / file))
+    for root, path in ((layout.top, given), (Path(), Path(os.path.normpath(file)))):
+        if path.is_relative_to(root) and (name := path.relative_to(root).as_posix()) in trust.AGENT_FILES:
+            return name
     if given.is_relative_to(home) and given != home:
         return given.relative_to(home).as_posix()
     inner = Path(os.path.normpath(home / file))
@@ -149,11 +154,11 @@ def _name(obj: Context, layout: Layout, file: str) -> str:
     raise MoError(f"{file} is not below {home}", "mo trust --list", Exit.USAGE)
 
 
-def _read(home: Path, name: str, known: dict[str, str], layout: Layout) -> _File:
+def _read(path: Path, name: str, known: dict[str, str], layout: Layout) -> _File:
     try:
-        content = (home / name).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise MoError(f"cannot read {home / name}: {error.strerror}", "", Exit.CONFIG) from None
+        raise MoError(f"cannot read {path}: {error.strerror}", "", Exit.CONFIG) from None
     if trust.is_trusted(layout.common_dir, name, content, environ=os.environ):
         return _File(name, content, "trusted")
     return _File(name, content, "changed" if name in known else "new")

@@ -42,8 +42,11 @@ class Cost:
         self.output_tokens += int(data.get("output_tokens") or 0)
 
 
+_NO_GOAL = "no goal"  # a proof of a login
+
+
 def _task(fact: Fact) -> str:
-    return f"{fact.goal}/{fact.task}" if fact.task else fact.goal
+    return f"{fact.goal}/{fact.task}" if fact.task else fact.goal or _NO_GOAL
 
 
 def _day(fact: Fact) -> str:
@@ -52,7 +55,7 @@ def _day(fact: Fact) -> str:
 
 
 KEYS: Mapping[str, Callable[[Fact], str]] = {
-    "goal": lambda fact: fact.goal,
+    "goal": lambda fact: fact.goal or _NO_GOAL,
     "task": _task,
     "phase": lambda fact: str(fact.data.get("phase") or "unknown"),
     "provider": lambda fact: str(fact.data.get("provider") or "unknown"),

@@ -36,10 +36,12 @@ def status_document(
     daemon: Mapping[str, Any],
     limits: Mapping[str, Any],
     doing: Mapping[str, str] | None = None,
+    waits: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
     """All goals, newest first; `seq` is that of the newest fact in it.  Without a daemon it is null.
 
-    `doing`: GOAL/TASK#N -> what its agent does just now.
+    `doing`: GOAL/TASK#N -> what its agent does just now.  `waits`: GOAL -> {what ready tasks wait for: how
+    many of them}.
     """
     newest = sorted(goals, key=lambda goal: (_created(goal), goal.id), reverse=True)
     return {
@@ -47,7 +49,7 @@ def status_document(
         "seq": seq,
         "daemon": {**dict.fromkeys(_DAEMON), **daemon} if daemon else None,
         "limits": dict(limits),
-        "goals": [_overview(goal, doing or {}) for goal in newest],
+        "goals": [_overview(goal, doing or {}, (waits or {}).get(goal.id, {})) for goal in newest],
         "forecast": [],
     }
 
@@ -56,7 +58,7 @@ def _created(goal: GoalStatus) -> float:
     return goal.created_at or goal.spec.created_at
 
 
-def _overview(goal: GoalStatus, doing: Mapping[str, str]) -> dict[str, Any]:
+def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, int]) -> dict[str, Any]:
     states = [goal.task_state(task) for task in goal.tasks.values()]
     return {
         "id": goal.id,
@@ -77,6 +79,7 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str]) -> dict[str, Any]:
             for task in goal.tasks.values()
             if task.state in _ACTIVE
         ],
+        "waits": [{"why": why, "tasks": tasks} for why, tasks in waits.items()],
         "gate": _gate_kind(goal),
         "needs": needs(goal),
         "cost_usd": round(goal.total().cost_usd, 6),

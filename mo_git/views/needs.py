@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from mo_git.lifecycle import GoalStatus, TaskStatus
-from mo_git.model import Command, GoalState, TaskState
+from mo_git.model import Command, GoalState, TaskState, agent_section
 from mo_git.text import count, one_line
 
 _STUCK = {
@@ -15,7 +15,7 @@ _STUCK = {
     TaskState.CONFLICT: "conflict",
     TaskState.AWAITING_PERSON: "waits for you",
 }
-_OF_PROVIDER = re.compile(r"^the goal's budget of \S+ for (\w+) ")
+_OF_PROVIDER = re.compile(r"^the goal's budget of \S+ for (\S+) is ")
 _STOPPED = (GoalState.HALTED, GoalState.OVER_BUDGET)
 
 
@@ -63,7 +63,7 @@ def _go_on(goal: GoalStatus) -> str:
     if goal.reason.startswith("today's"):
         return f"mo config set budget.daily_usd USD; {again}"
     if found := _OF_PROVIDER.search(goal.reason):
-        return f"mo config set {found[1]}.max_budget_usd USD; {again}"
+        return f"mo config set {agent_section(found[1])}.max_budget_usd USD; {again}"
     return f"{again} --budget USD"
 
 

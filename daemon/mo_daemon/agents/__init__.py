@@ -11,7 +11,6 @@ from mo_daemon.agents.generic import GenericAgent
 from mo_daemon.agents.protocol import Agent
 from mo_daemon.agents.settings import AgentSettings
 from mo_git.errors import Exit, MoError
-from mo_git.model import TaskSpec
 
 KINDS: Mapping[str, Callable[[AgentSettings, str], Agent]] = {
     "claude": ClaudeAgent,
@@ -35,9 +34,3 @@ def build(settings: Mapping[str, AgentSettings]) -> dict[str, Agent]:
             raise MoError(f"agents.{name} {what}", f"a kind is one of: {known}", Exit.CONFIG)
         agents[name] = KINDS[kind](entry, name)
     return agents
-
-
-def agent_for(task: TaskSpec, agents: Mapping[str, Agent] = AGENTS) -> Agent | None:
-    """The adapter that does this task: `run` needs `command`; a prompt needs an agent of that name."""
-    name = "command" if task.run is not None else task.provider
-    return agents.get(name)

@@ -6,10 +6,12 @@ import json
 import os
 from collections.abc import Mapping
 
-from mo_daemon.agents import locate
+from mo_daemon.agents import declared
 from mo_daemon.agents.claude_reader import ClaudeReader
 from mo_daemon.agents.protocol import Job, Launch
 from mo_daemon.agents.settings import AgentSettings
+from mo_git import locate
+from mo_git.logins import LOGINS
 
 # Without tools that would leave the worktree, wait for something, or start work that nobody watches.
 _READING = ("Read", "Glob", "Grep")
@@ -24,8 +26,8 @@ _ENVIRONMENT = {
     "CLAUDE_CODE_MAX_RETRIES": "4",  # some 10 s; what lasts longer is the daemon's to wait for
 }
 _PASSED = (
-    *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL"),
-    *("ANTHROPIC_MODEL", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_DEFAULT_HAIKU_MODEL"),
+    *LOGINS["claude"].keys,
+    *("ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_DEFAULT_HAIKU_MODEL"),
     *("ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"),
     *("CLAUDE_CODE_MAX_RETRIES", "CLAUDE_CODE_MAX_OUTPUT_TOKENS", "API_TIMEOUT_MS"),
     *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CONFIG_DIR"),
@@ -45,8 +47,7 @@ class ClaudeAgent:
     can_rework = True
     kind = "claude"
     reads: frozenset[str] = frozenset()  # files of the team that it reads by itself under these flags
-    state_variable = "CLAUDE_CONFIG_DIR"
-    state_home = ".claude"  # its own place for logins and sessions, in the home directory
+    login = LOGINS[kind]
 
     def __init__(self, settings: AgentSettings, name: str = "claude") -> None:
         self.settings = settings
@@ -61,7 +62,7 @@ class ClaudeAgent:
         ]
         if model := job.model or self.settings.model:
             argv += ["--model", model]
-        argv += self._permissions(job)
+        argv += [*self._permissions(job), *_declared(job)]
         if job.schema is not None:
             argv += ["--json-schema", json.dumps(job.schema, separators=(",", ":"))]
         if job.session:
@@ -109,10 +110,20 @@ class ClaudeAgent:
     def _environment(self, job: Job) -> Mapping[str, str]:
         env = _ENVIRONMENT | self.settings.passed(job.environ, _PASSED)
         if job.state_dir is not None:
-            env[self.state_variable] = str(job.state_dir)
+            env[self.login.variable] = str(job.state_dir)
         if job.contained or (self.settings.trusted and os.geteuid() == 0):
             env["IS_SANDBOX"] = "1"  # else it refuses bypassPermissions for root
         return env
+
+
+def _declared(job: Job) -> list[str]:
+    """The repository's hooks and MCP servers that its user trusts, word for word as they were trusted.
+
+    No setting of the repository is read by the program itself.
+    """
+    hooks, servers = declared.of_claude(job.trusted_files)
+    settings = ["--settings", json.dumps({"hooks": hooks})] if hooks else []
+    return [*settings, *(["--mcp-config", json.dumps({"mcpServers": servers})] if servers else [])]
 
 
 def _tool(rule: str) -> str:

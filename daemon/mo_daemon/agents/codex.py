@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mo_daemon.agents import locate
+from mo_daemon.agents import declared
 from mo_daemon.agents.codex_reader import CodexReader
 from mo_daemon.agents.files import place
 from mo_daemon.agents.protocol import Job, Launch
 from mo_daemon.agents.settings import AgentSettings
+from mo_git import locate
+from mo_git.logins import LOGINS
+from mo_git.tomltext import toml_value
 
-_CREDENTIALS = ("OPENAI_API_KEY", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN")
+_CREDENTIALS = LOGINS["codex"].keys
 _PASSED = (*_CREDENTIALS, "CODEX_CA_CERTIFICATE", "CODEX_HOME", "OPENAI_ORGANIZATION", "OPENAI_PROJECT")
 
 
@@ -19,8 +22,7 @@ class CodexAgent:
     can_rework = True
     kind = "codex"
     reads = frozenset({"AGENTS.md"})  # files of the team that it reads by itself
-    state_variable = "CODEX_HOME"
-    state_home = ".codex"  # its own place for logins and sessions, in the home directory
+    login = LOGINS[kind]
 
     def __init__(self, settings: AgentSettings, name: str = "codex") -> None:
         self.settings = settings
@@ -31,7 +33,7 @@ class CodexAgent:
         path, _ = locate.program(self.kind, self.settings.command, job.environ)
         env = self.settings.passed(job.environ, _PASSED)
         if job.state_dir is not None:
-            env[self.state_variable] = str(job.state_dir)
+            env[self.login.variable] = str(job.state_dir)
         argv = [str(path), "exec", *self._options(job), *_sandbox(job, self.settings.trusted)]
         if not job.session:
             argv += ["-C", str(job.worktree)]
@@ -53,6 +55,7 @@ class CodexAgent:
             *("-c", "analytics.enabled=false", "-c", "check_for_update_on_startup=false"),
             *("-c", 'approval_policy="never"', "-c", f"shell_environment_policy.exclude={keys}"),
         ]
+        options += _declared(job)
         for setting in self.settings.config:
             options += ["-c", setting]
         if job.effort:
@@ -60,6 +63,19 @@ class CodexAgent:
         if model := job.model or self.settings.model:
             options += ["-m", model]
         return options
+
+
+def _declared(job: Job) -> list[str]:
+    """The repository's hooks and MCP servers that its user trusts, word for word as they were trusted.
+
+    By itself codex trusts what it may write, and runs what is declared there.
+    """
+    untrusted = toml_value({str(job.worktree): {"trust_level": "untrusted"}})
+    hooks, servers = declared.of_codex(job.trusted_files)
+    options = ["-c", f"projects={untrusted}"]
+    if hooks:
+        options += ["--dangerously-bypass-hook-trust", "-c", f"hooks={toml_value(hooks)}"]
+    return [*options, *(["-c", f"mcp_servers={toml_value(servers)}"] if servers else [])]
 
 
 def _named_keys(config: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mo_daemon.agents import locate, prices, stream
+from mo_daemon.agents import prices, stream
 from mo_daemon.agents.endings import (
     REASON_LIMIT,
     SUMMARY_LIMIT,
@@ -19,6 +19,7 @@ from mo_daemon.agents.endings import (
 from mo_daemon.agents.files import place
 from mo_daemon.agents.protocol import Event, EventKind, Job, Launch, Outcome, Usage
 from mo_daemon.agents.settings import AgentSettings
+from mo_git import locate
 from mo_git.errors import Exit, MoError
 from mo_git.model import FailureClass
 from mo_git.process import Ending

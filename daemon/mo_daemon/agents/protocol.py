@@ -37,6 +37,7 @@ class Job:
 
     `state_dir` is where the CLI keeps logins and sessions (None: its own place); inside a sandbox it has the
     same path.  `new_session` is the id (a UUID) to give to a new session, where the CLI takes one.
+    `trusted_files` are the repository's own settings of agent programs that its user trusts: path -> text.
     `session_cost_usd` and `session_usage` are what the earlier runs of `session` added up to.
     """
 
@@ -58,6 +59,7 @@ class Job:
     extra_args: tuple[str, ...] = ()
     state_dir: Path | None = None
     new_session: str = ""
+    trusted_files: Mapping[str, str] = field(default_factory=dict)
     session_cost_usd: float = 0.0
     session_usage: Usage = Usage()
 
