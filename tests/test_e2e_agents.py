@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -321,3 +322,35 @@ def test_a_cancelled_planner_is_ended(agents: Mo, api: StubApi) -> None:
     agents.wait_for(lambda: bool(api.prompts("/responses")), 60)
     agents("cancel", "@last")
     agents.wait_for(lambda: agents.goal().state == "cancelled" and not agents.programs(), 60)
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_a_planner_can_neither_write_nor_read_secrets(agents: Mo, api: StubApi, kind: str) -> None:
+    """It tries by commands and by its editing tool; what it was told of them is in its later requests."""
+    main = agents.repo.path
+    secret = "c4n4ry" * 6
+    (main / ".mo").mkdir(exist_ok=True)
+    (main / ".mo/token").write_text(secret)
+    tries = {
+        "here": "touch made-here.py",
+        "main": f"touch {main}/made-there.py",
+        "git": f"git update-ref refs/heads/evil HEAD || touch {main}/.git/refs/heads/evil",
+        "token": f"cat {main}/.mo/token",
+    }
+    runs = [
+        {"run": f'if {command}; then echo {name}-"w"orked; else echo {name}-"r"efused; fi'}
+        for name, command in tries.items()
+    ]
+    writes = [{"write": ["made-by-tool.py", "X = 1\n"]}, {"write": [f"{main}/made-by-tool.py", "X = 1\n"]}]
+    last = {"answer": json.loads(answer(planned("one"))[10:-2])}
+    agents("do", "--approve", do(*runs, *writes, last), "--provider", kind, code=5, timeout=150)
+    said = "\n".join(api.prompts("/messages" if kind == "claude" else "/responses"))
+    assert agents.states() == {"one": "pending"}
+    assert "worked" not in said
+    assert all(f"{name}-refused" in said for name in tries) or kind == "claude"  # which has no commands
+    assert len(api.requests) > len(runs + writes)  # it did try
+    assert secret not in said
+    assert not list(main.rglob("made-*"))
+    assert not list(Path(os.environ["XDG_STATE_HOME"]).rglob("made-*"))
+    assert agents.repo.git("for-each-ref", "refs/heads/evil") == ""
+    assert agents.repo.git("status", "--porcelain") == ""

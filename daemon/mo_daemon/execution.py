@@ -70,41 +70,13 @@ async def run(attempt: Attempt) -> Outcome:
 
 
 async def _enter_cell(attempt: Attempt, paid: PaidRun) -> None:
-    """The sandbox of a restricted agent, where the platform has one; the guard tier elsewhere."""
-    services, goal = attempt.services, attempt.goal
-    if attempt.agent.name == COMMAND:
-        return
-    attempt.state_dir = paid.state_dir(attempt.task.spec.id) or _own_state(attempt)
-    settings = services.settings
-    modes = {
-        "claude": settings.claude.execution_security_mode,
-        "codex": settings.codex.execution_security_mode,
-    }
-    if modes[attempt.agent.name] != "restricted" or not services.containment.tier.contained:
-        return
+    """What surrounds the agent; it sees its base and the branches of what it depends on."""
+    settings, goal = attempt.services.settings, attempt.goal
     seen = {names.base_ref(goal.id): goal.base, names.head(attempt.branch): attempt.base}
     for name in attempt.task.spec.depends_on:
         if commit := goal.tasks[name].commit:
             seen[names.head(names.task_branch(settings.git.branch_prefix, goal.id, name))] = commit
-    attempt.cell = await services.git(
-        services.containment.cell,
-        services.repo,
-        f"{goal.id}/{attempt.task.spec.id}",
-        attempt.slot.path,
-        seen,
-        attempt.state_dir,
-    )
-
-
-def _own_state(attempt: Attempt) -> Path | None:
-    """The user's own directory of the CLI, named only where a sandbox would hide it."""
-    services = attempt.services
-    place = {"claude": ".claude", "codex": ".codex"}.get(attempt.agent.name)
-    home = services.environ.get("HOME")
-    if not (place and home and services.containment.tier.contained):
-        return None
-    own = Path(home) / place
-    return own if own.is_dir() else None
+    attempt.state_dir, attempt.cell = await paid.enclosure(attempt.task.spec.id, attempt.slot.path, seen)
 
 
 async def _job(attempt: Attempt, paid: PaidRun) -> Job:

@@ -83,11 +83,43 @@ class PaidRun:
         left = room(*self.services.money(self.goal), self.agent.name)
         return None if math.isinf(left) else left
 
-    def state_dir(self, owner: str) -> Path | None:
-        """A private place for the CLI's sessions and settings; None: the user's own, where the login is."""
+    async def enclosure(
+        self, owner: str, worktree: Path, seen: Mapping[str, str], *, writes: bool = True
+    ) -> tuple[Path | None, Cell | None]:
+        """Where the CLI keeps its state, and the sandbox around it; None: its own place, the guard tier.
+
+        A restricted agent gets a cell where the platform has one.  `owner` names its directories below the
+        goal's, `seen` are the refs that it is shown, and without `writes` the worktree is read-only in it.
+        """
+        services = self.services
+        if self.agent.name == COMMAND:
+            return None, None
+        modes = {
+            "claude": services.settings.claude.execution_security_mode,
+            "codex": services.settings.codex.execution_security_mode,
+        }
+        contained = modes[self.agent.name] == "restricted" and services.containment.tier.contained
+        state_dir = self._state_dir(owner)
+        if not contained:
+            return state_dir, None
+        name = f"{self.goal.id}/{owner}"
+        cell = await services.git(
+            services.containment.cell, services.repo, name, worktree, seen, state_dir, writes=writes
+        )
+        return state_dir, cell
+
+    def _state_dir(self, owner: str) -> Path | None:
+        """The user's own place for it, where the login is; a private one where a key is the login.
+
+        None: the CLI finds the user's own by itself.  A sandbox hides that, so it is named there.
+        """
         services, name = self.services, self.agent.name
         if not any(services.environ.get(key) for key in KEYS.get(name, ())):
-            return None
+            if not services.containment.tier.contained:
+                return None
+            own = Path(services.environ.get("HOME", "/nonexistent")) / f".{name}"
+            if own.is_dir():
+                return own
         path = services.state / "agents" / self.goal.id / owner / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path

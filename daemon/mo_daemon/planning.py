@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, harvest, templates
+from mo_daemon import environment, harvest, names, templates
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.briefing import TEAM_FILES, documents, instructions, shown
 from mo_daemon.budget import exhausted
@@ -96,6 +96,8 @@ async def _look(
     agent = services.agents[choice.agent]
     name = f"{goal.id}/{DIRECTORY}#{look.n}"
     paid = PaidRun(services, goal, agent, choice.model, Phase.DECOMPOSE, name)
+    seen = {names.base_ref(goal.id): goal.base}
+    state_dir, cell = await paid.enclosure(DIRECTORY, slot.path, seen, writes=False)
     job = Job(
         Phase.DECOMPOSE,
         await _prompt(look, gatekeeper, agent.reads),
@@ -106,10 +108,11 @@ async def _look(
         schema=SCHEMA,
         writes=False,
         budget_usd=paid.budget(),
-        state_dir=paid.state_dir(DIRECTORY),
+        state_dir=state_dir,
+        contained=cell is not None,
     )
     try:
-        finished = await paid.perform(job, _environment(look), paid.deadlines())
+        finished = await paid.perform(job, _environment(look), paid.deadlines(), cell)
     except AttemptFailed as failed:
         services.record(_failed(look, failed.failure, failed.reason))
         return
