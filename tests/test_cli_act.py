@@ -22,7 +22,7 @@ import pytest
 
 from mo_git import __version__, resources, trust
 from mo_git.__main__ import main
-from mo_git.cli import VERBS, client, demo, do, goals
+from mo_git.cli import VERBS, client, demo, goals, guided
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import discover
 from mo_git.home import Home
@@ -37,7 +37,7 @@ from tests.support import RepoBuilder
 ROOT = Path(__file__).parents[1]
 MINE = (
     *("init", "do", "plan", "land", "sync", "rollback", "retry", "skip", "cancel", "pause", "resume"),
-    *("recover", "gc", "daemon", "demo", "agents"),
+    *("recover", "gc", "daemon", "demo", "agents", "review"),
 )
 PLAN = """\
 goal = "Tidy the house"
@@ -188,7 +188,8 @@ def usual(tmp_path: Path) -> Path:
         (usual, "do @plan.toml --provider nope", 2, 'no provider "nope"', "auto, claude, codex"),
         (usual, "do @plan.toml --phase-provider execute=nope", 2, 'no provider "nope"', "claude"),
         (usual, "do @plan.toml --phase-provider paint=codex", 2, "not PHASE=PROVIDER", "execute"),
-        (usual, "plan add-login", 2, "has no plan yet", "mo do --approve"),
+        (usual, "do @plan.toml --ask", 2, "--ask is about a goal in words", "leave out --ask"),
+        (usual, "do --ask --single add-login", 2, "--ask is about a goal in words", "leave out --ask"),
         (usual, "do @target.md", 6, "no commit is called 'refs/heads/nope'", "git log"),
         (usual, "cancel x", 6, "no goals yet", "mo do"),
         (usual, "land x", 6, "no goals yet", "mo do"),
@@ -278,11 +279,24 @@ def test_a_plan_as_data_and_as_a_file(repo: RepoBuilder, mo: Mo) -> None:
         "levels": [["sweep", "paint"], ["mop"]],
         "critical_path": ["sweep", "mop"],
         "overlaps": [{"tasks": ["sweep", "paint"], "paths": "floor and f*"}],
+        "estimate": {
+            "agents": 0,
+            "at_once": 0,
+            "commands": 3,
+            "low_usd": 0,
+            "high_usd": 0,
+            "samples": 0,
+            "budget_usd": 0,
+        },
     }
     done = mo("plan", "@plan.toml", "--format", "mermaid", "-o", "plan.mmd")
     assert (done.code, done.out) == (0, "")
     assert (repo.path / "plan.mmd").read_text().startswith("flowchart TD\n")
     assert mo("plan", "@plan.toml", "--format", "dot").out.startswith("digraph plan {\n")
+    mo("plan", "@plan.toml", "-o", "again.toml")
+    written = (repo.path / "again.toml").read_text()
+    assert parse_plan(written, "again.toml") == parse_plan(PLAN, "plan.toml")
+    assert mo("plan", "@plan.toml", "--format", "toml").out == written
     assert "cannot write no/where" in mo("plan", "@plan.toml", "-o", "no/where").err
 
 
@@ -788,7 +802,7 @@ def test_exit_codes_never_flatter(state: GoalState, reason: str, code: int) -> N
     status.started_at = 1.0
     if state is not GoalState.RUNNING:
         status.ended = (state, reason)
-    assert do.exit_code(status) == code
+    assert guided.exit_code(status) == code
 
 
 def test_the_demo_is_judged_by_what_landed() -> None:

@@ -196,7 +196,7 @@ def planned(name: str, *needed: str, made: str = "", **more: Any) -> dict[str, A
     """A task of a planner's answer, whose prompt is the script for its agent."""
     steps = {"write": [f"{name}.py", made or f"{name.upper()} = 1\n"]}, {"say": f"made {name}"}
     task = {"id": name, "title": f"Make {name}", "prompt": do(*steps), "depends_on": list(needed)}
-    return {**task, "writes": [f"{name}.py"], "check": "", "complexity": "simple", **more}
+    return {**task, "writes": [f"{name}.py"], "check": "", "complexity": "simple", "provider": "auto", **more}
 
 
 def answer(*tasks: Mapping[str, Any], **more: Any) -> str:
@@ -256,7 +256,7 @@ def test_a_person_approves_the_plan(agents: Mo) -> None:
     (need,) = agents.json("show", "@last")["goal"]["needs"]
     assert need == {
         "task": None,
-        "why": "the plan waits for you: 1 task",
+        "why": "the plan waits for you: 1 task: 1 agent, about $0.10 to $0.50",
         "do": f"mo resume {agents.goal().id}",
     }
     agents("resume", "@last")
@@ -354,3 +354,104 @@ def test_a_planner_can_neither_write_nor_read_secrets(agents: Mo, api: StubApi, 
     assert not list(Path(os.environ["XDG_STATE_HOME"]).rglob("made-*"))
     assert agents.repo.git("for-each-ref", "refs/heads/evil") == ""
     assert agents.repo.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_a_planner_asks_and_plans_by_the_answers(agents: Mo, api: StubApi, kind: str) -> None:
+    """Its questions and the answers to them survive a restart of the daemon."""
+    asked = answer(questions=["Which shop? =====", "How many?"])
+    planned_then = answer(planned("one"), when="Answer: The one[^ i]in town")
+    phases = ("--provider", kind)
+    said = agents("do", "--ask", f"Add a shop. {asked} {planned_then}", *phases, code=5, timeout=150)
+    goal = agents.goal().id
+    assert f"mo review {goal}" in said.out
+    assert agents.json("show", goal)["goal"]["state"] == "awaiting_approval"
+    agents.stop()
+    shown = agents("review", goal, code=5).out.splitlines()
+    command = f'mo review {goal} --answer "..." --answer "..."'
+    assert shown == ["1. Which shop? =====", "2. How many?", f"2 answers: {command}"]
+    assert "mo review" in agents("resume", goal, code=1).err
+    assert "1 answer given" in agents("review", goal, "--answer", "The one", code=2).err
+    agents("review", goal, "--answer", "The one\nin town", "--answer", "")
+    agents.stop()
+    agents("daemon", "start")
+    agents.wait_for(lambda: agents.goal().state == "done", 120)
+    assert agents.states() == {"one": "landed"}
+    last = agents.goal().planning.runs  # the second, or the one after a run that the stop ended
+    prompt = (agents.home.run_dir(goal, ".plan", last) / "prompt.md").read_text()
+    assert "Question: Which shop? =====\nAnswer: The one\nin town\n" in prompt
+    assert "Answer: (no answer: decide yourself" in prompt
+    first = (agents.home.run_dir(goal, ".plan", 1) / "prompt.md").read_text()
+    assert "A person answers questions, once" in first
+    assert "A person answers questions, once" not in prompt
+    answers = agents.json("show", goal)["goal"]["answers"]
+    assert [one["answer"] for one in answers] == ["The one\nin town", ""]
+    assert "no open questions" in agents("review", goal, "--answer", "more", code=1).err
+
+
+def test_a_planner_may_ask_only_once(agents: Mo) -> None:
+    asking = answer(questions=["Which shop?"])
+    agents("do", "--ask", f"Add a shop. {asking}", "--provider", "codex", code=5, timeout=150)
+    agents("review", "@last", "--answer", "")
+    agents.wait_for(lambda: agents.goal().state == "halted", 120)
+    goal = agents.goal()
+    assert (goal.planning.rounds, len(goal.planning.refusals)) == (1, 3)
+    assert "Your questions were answered" in goal.reason
+
+
+def test_who_was_not_allowed_to_ask_is_refused(agents: Mo) -> None:
+    asking, plain = answer(questions=["Which shop?"]), answer(planned("one"), when="not a valid plan[.]")
+    text = f"Add a shop. {asking} {plain}"
+    agents("do", text, "--provider", "codex", timeout=150)
+    assert agents.goal().planning.refusals[0]["errors"][0].startswith("Nobody answers questions: ")
+    assert agents.goal().planning.questions == ()
+
+
+def test_tasks_that_name_their_agents_are_done_by_them(agents: Mo) -> None:
+    tasks = planned("mul", provider="claude"), planned("sub", provider="codex")
+    last = planned("both", "mul", "sub", made="import mul\nimport sub\n", provider="auto")
+    wrong = answer(planned("mul", provider="command"), planned("sub", provider="nobody"))
+    right = answer(*tasks, last, when="no provider .nobody. [(]known")
+    agents("do", f"Add arithmetic. {wrong} {right}", timeout=150)
+    goal = agents.json("show", "@last")["goal"]
+    who = {task["id"]: task["attempts"][-1]["provider"] for task in goal["tasks"]}
+    assert who == {"mul": "claude", "sub": "codex", "both": "codex"}
+    assert {task["state"] for task in goal["tasks"]} == {"landed"}
+    (refusal,) = agents.goal().planning.refusals
+    assert refusal["errors"] == [
+        'the plan: task "mul": provider: "command" takes run = [...], not a prompt',
+        'the plan: task "mul": provider: no provider "command" (known: auto, claude, codex)',
+        'the plan: task "sub": provider: no provider "nobody" (known: auto, claude, codex)',
+    ]
+
+
+def test_a_plan_that_is_only_made_runs_nothing(agents: Mo, api: StubApi) -> None:
+    doc = agents.repo.path.parent / "shop.txt"
+    doc.write_text("The shop sells turnips.\n")
+    text = f"Add arithmetic. {answer(*GOOD)}"
+    done = agents("plan", text, "--doc", str(doc), timeout=150)
+    goal = agents.goal()
+    file = f".mo/plans/{goal.id}.toml"
+    assert done.out.splitlines()[-1] == (
+        "takes 3 agents (at most 2 at once), about $0.30 to $1.50 (a rough guess; budget $25.00)"
+    )
+    assert f"the plan is in {file}; mo do @{file} runs it" in done.err
+    assert (goal.state, goal.reason) == ("cancelled", f"only planned: {file}")
+    assert not any(task.attempts for task in goal.tasks.values())
+    assert "turnips" in "\n".join(api.prompts("/messages"))
+    assert agents.json("status")["goals"][0]["needs"] == []
+    out = agents.repo.path.parent / "out.toml"
+    assert agents("do", "--plan-only", text, timeout=150).out.startswith("Add arithmetic.")
+    document = agents.json("plan", text, "-o", str(out))
+    assert document["estimate"]["agents"] == 3
+    agents("do", f"@{out}", timeout=150)
+    assert agents.states() == dict.fromkeys(("mul", "sub", "both"), "landed")
+    assert agents.goal().estimate is not None
+    history = agents.json("plan", f"@{out}")["estimate"]
+    assert history["samples"] == 3  # what was just done
+    assert 0 < history["low_usd"] <= history["high_usd"] < 0.3
+    fault = {"status": 401, "error": {"type": "authentication_error", "message": "no"}}
+    assert "no agent can plan it" in agents("plan", do(fault), "--provider", "claude", code=4).err
+    costly = {"answer": {"questions": []}, "usage": {"in": 5_000_000, "cached": 0, "out": 500_000}}
+    agents("plan", do(costly), "--budget", "0.5", "--provider", "codex", code=9, timeout=150)
+    agents("plan", "--ask", f"Add it. {answer(questions=['Which?'])}", code=5, timeout=150)

@@ -69,7 +69,7 @@ def test_the_built_in_templates(name: str, repo: RepoBuilder) -> None:
     assert text == (templates.BUILT_IN / f"{name}.md").read_text()
     names = {
         "execute": {"title", "prompt", "check", "writes", "rework", "instructions", "documents", "outputs"},
-        "plan": {"goal", "max_tasks", "ask", "map", "instructions", "documents", "errors"},
+        "plan": {"goal", "max_tasks", "ask", "providers", "map", "instructions", "documents", "errors"},
     }
     assert set(re.findall(r"\{\{([a-z_]+)\}\}", text)) == names[name]
 

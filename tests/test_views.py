@@ -94,6 +94,8 @@ def test_status_document() -> None:
                 "active": [],
                 "gate": "",
                 "needs": [],
+                "questions": [],
+                "estimate": None,
                 "cost_usd": 0,
             },
             {
@@ -115,6 +117,8 @@ def test_status_document() -> None:
                         "do": "mo retry tidy-k3f9/left",
                     }
                 ],
+                "questions": [],
+                "estimate": None,
                 "cost_usd": 0,
             },
         ],
@@ -184,6 +188,9 @@ def test_goal_document() -> None:
         ],
         "score": [],
         "assumptions": [],
+        "questions": [],
+        "answers": [],
+        "estimate": None,
         "needs": views.needs(ended().goal),
     }
     assert {name: task["state"] for name, task in tasks.items()} == {
