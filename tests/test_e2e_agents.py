@@ -386,7 +386,7 @@ def test_a_planner_asks_and_plans_by_the_answers(agents: Mo, api: StubApi, kind:
     assert "A person answers questions, once" not in prompt
     answers = agents.json("show", goal)["goal"]["answers"]
     assert [one["answer"] for one in answers] == ["The one\nin town", ""]
-    assert "no open questions" in agents("review", goal, "--answer", "more", code=1).err
+    assert "has ended: done" in agents("review", goal, "--answer", "more", code=1).err
 
 
 def test_a_planner_may_ask_only_once(agents: Mo) -> None:
