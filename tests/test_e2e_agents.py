@@ -389,6 +389,30 @@ def test_a_planner_asks_and_plans_by_the_answers(agents: Mo, api: StubApi, kind:
     assert "has ended: done" in agents("review", goal, "--answer", "more", code=1).err
 
 
+def test_on_a_terminal_questions_are_asked_and_the_plan_is_shown(agents: Mo) -> None:
+    asked = answer(questions=["Which shop?"])
+    planned_then = answer(planned("one"), when="Answer: The[^ i]*one[^a-z]")
+    talk = agents.talk("do", "--ask", f"Add a shop. {asked} {planned_then}", "--provider", "codex")
+    talk.wait_for("1. Which shop?")
+    talk.say("The-one")
+    talk.wait_for("assumed: There is one shop.")
+    talk.wait_for("1 agent, about $0.10 to $0.50 (a rough guess; budget $25.00)")
+    talk.wait_for("Run it?")
+    assert agents.states() == {"one": "pending"}
+    talk.say("n")
+    assert talk.end() == 5
+    goal = agents.goal().id
+    assert f"mo resume {goal}" in talk.text
+    again = agents.talk("do", f"Add one. {answer(planned('one'))}", "--provider", "codex")
+    again.wait_for("Run it?")
+    again.say("y")
+    assert again.end() == 0
+    assert agents.states() == {"one": "landed"}
+    asking = agents.talk("review", goal)
+    asking.wait_for(f"mo resume {goal}")
+    assert asking.end() == 5
+
+
 def test_a_planner_may_ask_only_once(agents: Mo) -> None:
     asking = answer(questions=["Which shop?"])
     agents("do", "--ask", f"Add a shop. {asking}", "--provider", "codex", code=5, timeout=150)
