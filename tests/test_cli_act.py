@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from mo_git.home import Home
 from mo_git.ledger.reader import Reader
 from mo_git.ledger.writer import Ledger
 from mo_git.lifecycle import new_goal
-from mo_git.model import GoalSpec, GoalState, Plan, TaskSpec, TaskState
+from mo_git.model import GoalSpec, GoalState, Kind, Plan, TaskSpec, TaskState
 from mo_git.plan import parse_goal_file, parse_plan
 from mo_git.process import identify
+from tests.story import Story, chain
 from tests.support import RepoBuilder
 
 ROOT = Path(__file__).parents[1]
@@ -780,6 +782,76 @@ def test_init_shared_does_not_trust_what_others_wrote(repo: RepoBuilder, mo: Mo,
     content = (home.path / "config.toml").read_bytes()
     assert b"make test" in content
     assert not trust.is_trusted(home.common_dir, "config.toml", content, environ=os.environ)
+
+
+# -- review -------------------------------------------------------------------------------------------
+
+
+def asking(home: Home) -> Story:
+    story = Story((), wants_plan=True, ask=True)
+    story.start()
+    story.tell(Kind.PLAN_ASKED, n=1, provider="claude", questions=["Which\x1b[31m shop?", "Why?"])
+    story.write(home)
+    return story
+
+
+def test_open_questions_are_shown_and_answered(mo: Mo, home: Home) -> None:
+    story = asking(home)
+    need = {
+        "task": None,
+        "why": "the planner has 2 questions: Which [31m shop?",
+        "do": f"mo review {story.id}",
+    }
+    done = mo("review", "tidy")
+    assert (done.code, done.out, done.err) == (
+        5,
+        f'1. Which[31m shop?\n2. Why?\n2 answers: mo review {story.id} --answer "..." --answer "..."\n',
+        "",
+    )
+    as_json = mo("--json", "review", "tidy")
+    assert (as_json.code, as_json.document()) == (
+        5,
+        {
+            "goal": story.id,
+            "state": "awaiting_approval",
+            "questions": ["Which\x1b[31m shop?", "Why?"],
+            "needs": [need],
+        },
+    )
+    shown = mo("show", "tidy").out
+    assert "the planner asks\n  Which [31m shop?\n  Why?\n" in shown
+    assert "needs you\n" in shown
+
+
+def test_answers_are_handed_over(mo: Mo, home: Home, stand_in: Callable[..., None]) -> None:
+    story = asking(home)
+    stand_in({"answer": {"ok": True, "message": "tidy-k3f9 goes on"}})
+    done = mo("review", story.id, "--answer", "That.", "--answer", "")
+    assert (done.code, done.out, done.err) == (0, "tidy-k3f9 goes on\n", "")
+    with closing(sqlite3.connect(home.database)) as database:
+        (row,) = database.execute("SELECT verb, payload FROM requests").fetchall()
+    payload = json.loads(row[1])
+    assert (row[0], payload["goal"], payload["answers"]) == ("answer", story.id, ["That.", ""])
+
+
+def test_where_nothing_waits_it_says_so(mo: Mo, home: Home) -> None:
+    story = Story(chain("a"))
+    story.start()
+    story.write(home)
+    done = mo("review", "tidy")
+    assert (done.code, done.out) == (0, "nothing waits for you in tidy-k3f9: it is running\n")
+    assert mo("review", "nope").code == 6
+
+
+def test_what_else_waits_is_shown_with_its_command(mo: Mo, home: Home) -> None:
+    story = Story(chain("a"))
+    story.start()
+    story.run("a")
+    story.fail("a", "exit code 1")
+    story.end("failed", "1 of 1 tasks did not land: a")
+    story.write(home)
+    done = mo("review", "@last")
+    assert (done.code, done.out) == (5, "tidy-k3f9/a: failed: exit code 1\n  mo retry tidy-k3f9/a\n")
 
 
 # -- endings ------------------------------------------------------------------------------------------

@@ -373,7 +373,7 @@ def test_a_planner_asks_and_plans_by_the_answers(agents: Mo, api: StubApi, kind:
     assert "mo review" in agents("resume", goal, code=1).err
     assert "1 answer given" in agents("review", goal, "--answer", "The one", code=2).err
     agents("review", goal, "--answer", "The one\nin town", "--answer", "")
-    agents.stop()
+    agents.kill()
     agents("daemon", "start")
     agents.wait_for(lambda: agents.goal().state == "done", 120)
     assert agents.states() == {"one": "landed"}
@@ -421,6 +421,18 @@ def test_a_planner_may_ask_only_once(agents: Mo) -> None:
     goal = agents.goal()
     assert (goal.planning.rounds, len(goal.planning.refusals)) == (1, 3)
     assert "Your questions were answered" in goal.reason
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_what_is_no_json_is_handed_back_three_times(agents: Mo, kind: str) -> None:
+    html, cut = "<html><body>502 Bad Gateway</body></html>", '{"questions": [], "tasks": [{"id":'
+    steps = [{"say": html if kind == "claude" else cut}] * 2
+    agents("do", do(*steps), "--provider", kind, code=5, timeout=150)
+    goal = agents.goal()
+    assert (goal.state, goal.planning.runs, goal.plan.tasks) == ("halted", 3, ())
+    assert goal.reason.startswith(f"no valid plan in 3 answers of {kind}: ")
+    prompts = [agents.home.run_dir(goal.id, ".plan", n) / "prompt.md" for n in (1, 2, 3)]
+    assert ["was not a valid plan" in prompt.read_text() for prompt in prompts] == [False, True, True]
 
 
 def test_who_was_not_allowed_to_ask_is_refused(agents: Mo) -> None:

@@ -49,7 +49,7 @@ def follow_to_end(obj: Context, home: Home, goal: str, after: int = 0, *, agree:
         if agree and status.awaits_approval and can_ask(obj) and agreed(obj, status):
             request(obj, home, "resume", {"goal": goal}, start_daemon=True, wait=None)
             status = follow.follow(home, goal, obj, after=status.last_seq)
-    except follow.Detached:
+    except (follow.Detached, click.Abort):  # Ctrl-C, also at a question
         click.echo(f"no longer following; {goal} goes on (mo status {goal}, mo cancel {goal})", err=True)
         return Exit.INTERRUPTED
     if not obj.json:

@@ -111,7 +111,7 @@ def show_or_make(
         click.echo(f"{spec.id}: an agent makes a plan, no task runs", err=True)
     try:
         status = follow_and_answer(obj, home, spec.id, quiet=True)
-    except Detached:
+    except (Detached, click.Abort):
         click.echo(f"no longer following; the plan of {spec.id} will wait for you (mo status)", err=True)
         raise click.exceptions.Exit(Exit.INTERRUPTED) from None
     if not status.awaits_approval:
