@@ -94,13 +94,8 @@ class PaidRun:
         services = self.services
         if self.agent.name == COMMAND:
             return None, None
-        modes = {
-            "claude": services.settings.claude.execution_security_mode,
-            "codex": services.settings.codex.execution_security_mode,
-        }
-        contained = modes[self.agent.name] == "restricted" and services.containment.tier.contained
         state_dir = self._state_dir(owner)
-        if not contained:
+        if not (is_restricted(services, self.agent.name) and services.containment.tier.contained):
             return state_dir, None
         name = f"{self.goal.id}/{owner}"
         cell = await services.git(
@@ -130,6 +125,15 @@ class PaidRun:
         defaults = {"claude": settings.claude.default_timeout, "codex": settings.codex.default_timeout}
         total = timeout or defaults.get(self.agent.name, settings.command.default_timeout)
         return Deadlines(settings.agents.first_event_seconds, settings.agents.idle_seconds, total)
+
+
+def is_restricted(services: Services, agent: str) -> bool:
+    """Whether it has to be contained; False: the user trusts it with all rights."""
+    modes = {
+        "claude": services.settings.claude.execution_security_mode,
+        "codex": services.settings.codex.execution_security_mode,
+    }
+    return modes.get(agent) == "restricted"
 
 
 def avoided(failures: Sequence[tuple[str, str]]) -> frozenset[str]:

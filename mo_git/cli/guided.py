@@ -89,6 +89,8 @@ def agreed(obj: Context, goal: GoalStatus) -> bool:
     """Show the plan that an agent made, and ask whether to run it."""
     for said in goal.planning.assumptions:
         click.echo(f"assumed: {printable(said)}")
+    if goal.planning.hold:
+        click.echo(goal.planning.hold)
     return confirm(obj, goal.plan, starting_from(goal.spec), goal.estimate)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -117,11 +118,14 @@ def show_or_make(
     if not status.awaits_approval:
         raise _no_plan(status)
     runnable = output is not None and form in (None, "toml")
-    file = _write(obj, output, plan_to_toml(status.plan)) if runnable and output else _keep(home, status)
+    if runnable and output is not None:
+        file = _write(obj, output, plan_to_toml(status.plan))
+    else:
+        file = os.path.relpath(_keep(home, status), obj.cwd)
     if not runnable or obj.json:
         show_plan(obj, status.plan, status.estimate, form, None if runnable else output)
-    reason = f"only planned: {file}"
-    request(obj, home, "cancel", {"goal": spec.id, "reason": reason}, start_daemon=True, wait=None)
+    payload = {"goal": spec.id, "reason": "only planned"}
+    request(obj, home, "cancel", payload, start_daemon=True, wait=None)
     if not (obj.json or obj.quiet):
         for said in status.planning.assumptions:
             click.echo(f"assumed: {one_line(said, 200)}", err=True)
@@ -133,12 +137,12 @@ def _no_plan(status: GoalStatus) -> MoError:
     return MoError(f"{status.id} has no plan: {need['why']}", need["do"], exit_code(status))
 
 
-def _keep(home: Home, status: GoalStatus) -> str:
-    """The plan as a file to edit, below `.mo/`; its path as seen from the main worktree's root."""
+def _keep(home: Home, status: GoalStatus) -> Path:
+    """The plan as a file to edit, below `.mo/`."""
     file = home.path / "plans" / f"{status.id}.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, plan_to_toml(status.plan), 0o644)
-    return file.relative_to(home.top).as_posix()
+    return file
 
 
 def show_plan(
