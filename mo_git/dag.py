@@ -99,7 +99,7 @@ def width(tasks: Sequence[TaskSpec], ids: Collection[str]) -> int:
     Dilworth's theorem: as many as there are chains in the smallest cover, which is `ids` less a maximum
     matching of each task with one that it depends on (augmenting paths, breadth first).
     """
-    above = ancestors(tasks)
+    above = ancestors(tasks) if ids else {}
     after: dict[str, str] = {}  # task -> the one that follows it in its chain
     before: dict[str, str] = {}
     for task_id in ids:

@@ -302,6 +302,25 @@ def test_a_plan_as_data_and_as_a_file(repo: RepoBuilder, mo: Mo) -> None:
     assert "cannot write no/where" in mo("plan", "@plan.toml", "-o", "no/where").err
 
 
+def test_a_plan_for_agents_says_what_it_takes(repo: RepoBuilder, mo: Mo, home: Home) -> None:
+    tasks = '[[task]]\nid = "a"\nprompt = "x"\n[[task]]\nid = "b"\nprompt = "x"\nprovider = "claude"\n'
+    repo.write({"p.toml": tasks})
+    guess = "takes 2 agents (at most 2 at once), about $0.60 to $3.00 (a rough guess; budget $25.00)"
+    assert mo("plan", "@p.toml").out.splitlines()[-1] == guess
+    assert not (repo.path / ".mo").exists()
+    story = Story(chain("a"))
+    for provider in ("codex", "claude"):
+        for number, cost in enumerate((0.1, 0.2, 0.4)):
+            data = {"provider": provider, "model": "", "phase": "execute", "cost_usd": cost}
+            story.tell(Kind.USAGE, f"t{number}", 1, data)
+    story.write(home)
+    (home.path / "local.toml").write_text("[budget]\ngoal_usd = 0\n[orchestrator]\nmax_parallel = 1\n")
+    known = "takes 2 agents (at most 1 at once), about $0.20 to $0.80 (as 6 tasks here did; no budget)"
+    assert mo("plan", "@p.toml", "--budget", "0").out.splitlines()[-1] == known
+    other = mo("plan", "@p.toml", "--phase-provider", "execute=claude").out.splitlines()[-1]
+    assert other.endswith("about $0.20 to $0.80 (as 3 tasks here did; no budget)")
+
+
 # -- making a goal ------------------------------------------------------------------------------------
 
 

@@ -268,6 +268,24 @@ def test_the_map_of_a_large_repository_is_bounded(repo: RepoBuilder, tmp_path: P
     assert len(seen.splitlines()) < TREE_LINES + 40
 
 
+def test_on_a_terminal_a_plan_is_agreed_to_before_it_is_queued(mo: Mo) -> None:
+    tasks = [
+        {"id": "a", "prompt": "Do it.", "complexity": "simple"},
+        {"id": "b", "prompt": "Do it.", "complexity": "complex"},
+        {"id": "c", "run": ["true"]},
+    ]
+    (mo.repo.path / "p.json").write_text(plan(tasks))
+    talk = mo.talk("do", "@p.json", "-j", "1", "--budget", "3")
+    talk.wait_for("3 tasks, starting from main at ")
+    takes = "2 agents (at most 1 at once), 1 command, about $1.10 to $5.50 (a rough guess; budget $3.00)"
+    talk.wait_for(takes)
+    talk.wait_for("Run it?")
+    talk.say("n")
+    assert talk.end() == 130
+    assert "nothing was queued" in talk.text
+    assert mo.json("status")["goals"] == []
+
+
 @pytest.mark.parametrize(
     ("goal", "message"),
     [
