@@ -197,8 +197,7 @@ class GoalStatus:
 
     @property
     def awaits_approval(self) -> bool:
-        wanted = self.spec.approve or bool(self.planning.hold)
-        return wanted and not self.planning.approved and not self.needs_plan
+        return self.spec.approve and not self.planning.approved and not self.needs_plan
 
     @property
     def awaits_answers(self) -> bool:

@@ -222,7 +222,7 @@ class Kind(StrEnum):
     PLAN_FAILED = "plan_failed"  # n, provider, class, reason, not_before
     PLAN_ASKED = "plan_asked"  # n, provider, questions
     PLAN_ANSWERED = "plan_answered"  # answers, one for each question; empty: the planner decides
-    PLANNED = "planned"  # n, provider, plan, assumptions, estimate, hold
+    PLANNED = "planned"  # n, provider, plan, assumptions, estimate
     PLAN_APPROVED = "plan_approved"
     GATE_PROVED = "gate_proved"  # commit, failing, weak, reason
     GATE_RUN = "gate_run"  # the document of a gate run

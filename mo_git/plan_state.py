@@ -38,7 +38,6 @@ class Planning:
     rounds: int = 0  # times that it asked
     plan: Plan | None = None
     assumptions: tuple[str, ...] = ()
-    hold: str = ""  # why a person has to agree to the plan, whatever the goal says
     approved: bool = False
 
     def reset(self) -> None:
@@ -68,7 +67,6 @@ class Planning:
             case Kind.PLANNED:
                 self.plan = plan_from_data(data["plan"], f"the plan of {fact.goal}")
                 self.assumptions = tuple(data.get("assumptions", ()))
-                self.hold = data.get("hold", "")
         return True
 
     def _answer(self, answers: Sequence[str]) -> bool:

@@ -37,7 +37,6 @@ from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.lifecycle import AT_WORK, GoalStatus, apply, has_ended, new_goal, outcome
 from mo_git.model import Fact, GoalSpec, GoalState, Kind, NewFact, Plan, TaskSpec, TaskState
-from mo_git.views import needs
 from tests.story import Story, chain, commit
 
 FREE = Limits(8)
@@ -686,18 +685,6 @@ def test_a_goal_with_open_questions_can_be_paused_and_cancelled() -> None:
     story.tell(Kind.CANCEL_REQUESTED, reason="no longer wanted")
     (end,) = actions(story)
     assert recorded(end) == [(Kind.GOAL_ENDED, "")]
-
-
-def test_a_plan_that_is_held_waits_for_a_person() -> None:
-    story = in_words()
-    hold = "no sandbox for the planner's checks of a"
-    plan = {"goal": "t", "task": [{"id": "a", "prompt": "x", "check": "make"}]}
-    story.tell(Kind.PLANNED, n=1, plan=plan, hold=hold)
-    assert (story.goal.state, actions(story)) == ("awaiting_approval", [])
-    (need,) = needs(story.goal)
-    assert need["why"] == f"the plan waits for you ({hold}): 1 task"
-    story.tell(Kind.PLAN_APPROVED)
-    assert actions(story) == [StartAttempt(GOAL, "a")]
 
 
 def test_a_second_plan_comes_too_late() -> None:

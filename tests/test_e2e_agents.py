@@ -264,18 +264,6 @@ def test_a_person_approves_the_plan(agents: Mo) -> None:
     assert agents.states() == {"one": "landed"}
 
 
-def test_without_a_sandbox_a_plan_with_checks_waits_for_a_person(agents: Mo) -> None:
-    local = agents.repo.path / ".mo/local.toml"
-    local.write_text(local.read_text() + '[sandbox]\nmode = "off"\n')
-    checked = planned("one", check=f"{sys.executable} -c 'import one'")
-    agents("do", f"Add one. {answer(checked, planned('two'))}", "--provider", "codex", code=5, timeout=150)
-    (need,) = agents.json("show", "@last")["goal"]["needs"]
-    assert need["why"].startswith(
-        "the plan waits for you (no sandbox for the planner's checks of one): 2 tasks"
-    )
-    assert agents.states() == {"one": "pending", "two": "pending"}
-
-
 def test_a_planner_that_may_not_work_here_halts_the_goal(agents: Mo) -> None:
     fault = {"status": 401, "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
     agents("do", "--provider", "claude", do(fault), code=4, timeout=150)

@@ -94,8 +94,12 @@ class PaidRun:
         services = self.services
         if self.agent.name == COMMAND:
             return None, None
+        modes = {
+            "claude": services.settings.claude.execution_security_mode,
+            "codex": services.settings.codex.execution_security_mode,
+        }
         state_dir = self._state_dir(owner)
-        if not (is_restricted(services, self.agent.name) and services.containment.tier.contained):
+        if modes[self.agent.name] != "restricted" or not services.containment.tier.contained:
             return state_dir, None
         name = f"{self.goal.id}/{owner}"
         cell = await services.git(
@@ -104,20 +108,20 @@ class PaidRun:
         return state_dir, cell
 
     def _state_dir(self, owner: str) -> Path | None:
-        """The user's own place for it, where the login is; a private one where a key is the login.
+        """A private place where a key is the login; else the user's own, named where a sandbox would hide it.
 
-        None: the CLI finds the user's own by itself.  A sandbox hides that, so it is named there.
+        None: the CLI finds its own place.
         """
         services, name = self.services, self.agent.name
-        if not any(services.environ.get(key) for key in KEYS.get(name, ())):
-            if not services.containment.tier.contained:
-                return None
-            own = Path(services.environ.get("HOME", "/nonexistent")) / f".{name}"
-            if own.is_dir():
-                return own
-        path = services.state / "agents" / self.goal.id / owner / name
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
+        if any(services.environ.get(key) for key in KEYS.get(name, ())):
+            path = services.state / "agents" / self.goal.id / owner / name
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return path
+        home = services.environ.get("HOME")
+        if not (home and services.containment.tier.contained):
+            return None
+        own = Path(home) / f".{name}"
+        return own if own.is_dir() else None
 
     def deadlines(self, timeout: float | None = None) -> Deadlines:
         """Those of the settings; `timeout` (seconds) beats the agent's own default."""
@@ -125,15 +129,6 @@ class PaidRun:
         defaults = {"claude": settings.claude.default_timeout, "codex": settings.codex.default_timeout}
         total = timeout or defaults.get(self.agent.name, settings.command.default_timeout)
         return Deadlines(settings.agents.first_event_seconds, settings.agents.idle_seconds, total)
-
-
-def is_restricted(services: Services, agent: str) -> bool:
-    """Whether it has to be contained; False: the user trusts it with all rights."""
-    modes = {
-        "claude": services.settings.claude.execution_security_mode,
-        "codex": services.settings.codex.execution_security_mode,
-    }
-    return modes.get(agent) == "restricted"
 
 
 def avoided(failures: Sequence[tuple[str, str]]) -> frozenset[str]:

@@ -19,11 +19,10 @@ from mo_daemon.briefing import TEAM_FILES, documents, instructions, shown
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import UNUSABLE, GiveUp, next_step
 from mo_daemon.decide import may_start
-from mo_daemon.execution import assign
 from mo_daemon.expected import expected_of
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.harvest import AttemptFailed
-from mo_daemon.paid_run import PaidRun, avoided, is_restricted, retry_settings
+from mo_daemon.paid_run import PaidRun, avoided, retry_settings
 from mo_daemon.plan_answer import MAX_QUESTIONS, SCHEMA, Answer, read_answer
 from mo_daemon.prompts import bullets, data_block, fill
 from mo_daemon.repo_map import repo_map
@@ -33,7 +32,7 @@ from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.errors import MoError
 from mo_git.lifecycle import GoalStatus
-from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
+from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase
 from mo_git.plan import plan_to_data
 
 ANSWERS = 3  # how often the planner may answer before a person has to look
@@ -239,31 +238,9 @@ def _planned(look: _Look, answer: Answer) -> list[NewFact]:
     """What a goal file said about the goal itself stays."""
     assert answer.plan is not None
     plan = replace(look.goal.spec.plan, tasks=answer.plan.tasks)
-    return [
-        look.fact(
-            Kind.PLANNED,
-            plan=plan_to_data(plan),
-            assumptions=list(answer.assumptions),
-            estimate=expected_of(look.services, look.goal.spec, plan),
-            hold=_hold(look.services, look.goal.spec, plan),
-        )
-    ]
-
-
-def _hold(services: Services, goal: GoalSpec, plan: Plan) -> str:
-    """Why a person has to agree in any case; empty: nothing speaks against it.
-
-    A check that an agent wrote runs where the agent of its task does, which may be nowhere safe.
-    """
-    if services.containment.tier.contained:
-        return ""
-    choices = {task.id: assign(services, goal, task) for task in plan.tasks if task.check is not None}
-    bare = [
-        name
-        for name, choice in choices.items()
-        if isinstance(choice, NoAgent) or is_restricted(services, choice.agent)
-    ]
-    return f"no sandbox for the planner's checks of {', '.join(bare)}" if bare else ""
+    expected = expected_of(look.services, look.goal.spec, plan)
+    assumptions = list(answer.assumptions)
+    return [look.fact(Kind.PLANNED, plan=plan_to_data(plan), assumptions=assumptions, estimate=expected)]
 
 
 def _refused(look: _Look, errors: Sequence[str], said: Any) -> list[NewFact]:

@@ -48,8 +48,7 @@ def _of_plan(goal: GoalStatus) -> dict[str, Any]:
         why = f"the planner has {count(len(asked), 'question')}: {one_line(asked[0])}"
         return {"task": None, "why": why, "do": f"mo review {goal.id}"}
     takes = f": {estimate_text(goal.estimate)}" if goal.estimate and goal.estimate["agents"] else ""
-    hold = f" ({one_line(goal.planning.hold)})" if goal.planning.hold else ""
-    why = f"the plan waits for you{hold}: {count(len(goal.tasks), 'task')}{takes}"
+    why = f"the plan waits for you: {count(len(goal.tasks), 'task')}{takes}"
     return {"task": None, "why": why, "do": f"mo resume {goal.id}"}
 
 
