@@ -93,6 +93,36 @@ def dependents(tasks: Sequence[TaskSpec]) -> dict[str, frozenset[str]]:
     return _closure(direct_dependents(tasks), reversed(order(tasks)))
 
 
+def width(tasks: Sequence[TaskSpec], ids: Collection[str]) -> int:
+    """How many of the tasks `ids` can be under way at once at most: the largest set without a path inside.
+
+    Dilworth's theorem: as many as there are chains in the smallest cover, which is `ids` less a maximum
+    matching of each task with one that it depends on (augmenting paths, breadth first).
+    """
+    above = ancestors(tasks) if ids else {}
+    after: dict[str, str] = {}  # task -> the one that follows it in its chain
+    before: dict[str, str] = {}
+    for task_id in ids:
+        reached: dict[str, str] = {}  # ancestor -> from which task
+        queue = [task_id]
+        free: str | None = None
+        for here in queue:
+            for other in above[here].intersection(ids) - reached.keys():
+                reached[other] = here
+                if other not in after:
+                    free = other
+                    break
+                queue.append(after[other])
+            if free is not None:
+                break
+        while free is not None:
+            follower = reached[free]
+            after[free] = follower
+            former = before.get(follower)
+            before[follower], free = free, former
+    return len(ids) - len(after)
+
+
 def critical_path(tasks: Sequence[TaskSpec], weight: Callable[[TaskSpec], float]) -> list[str]:
     """The chain of tasks with the greatest total weight, first task first; [] without tasks.
 

@@ -146,6 +146,7 @@ class GoalStatus:
     spec: GoalSpec
     tasks: dict[str, TaskStatus]
     planning: Planning = field(default_factory=Planning)
+    estimate: Mapping[str, Any] | None = None  # what its plan was expected to take (views.estimate)
     created_at: float = 0.0
     started_at: float | None = None
     base: str = ""
@@ -180,10 +181,10 @@ class GoalStatus:
             return GoalState.PAUSED
         if self.started_at is None:
             return GoalState.QUEUED
+        if self.awaits_person:
+            return GoalState.AWAITING_APPROVAL
         if self.needs_plan:
             return GoalState.PLANNING
-        if self.awaits_approval:
-            return GoalState.AWAITING_APPROVAL
         if all(task.ended for task in self.tasks.values()):
             return GoalState.LANDING
         return GoalState.RUNNING
@@ -202,6 +203,16 @@ class GoalStatus:
         """A person wanted to see the plan, or an agent planned commands that no sandbox would hold."""
         wanted = self.spec.approve or bool(self.planning.unconfined)
         return wanted and not self.planning.approved and not self.needs_plan
+
+    @property
+    def awaits_answers(self) -> bool:
+        """The planner has asked something."""
+        return self.needs_plan and bool(self.planning.questions)
+
+    @property
+    def awaits_person(self) -> bool:
+        """Nothing happens until a person agrees to the plan, or answers the planner."""
+        return self.awaits_approval or self.awaits_answers
 
     @property
     def reason(self) -> str:
@@ -296,7 +307,7 @@ def _apply_to_plan(goal: GoalStatus, fact: Fact) -> bool:
     if not (goal.spec.wants_plan or fact.kind == Kind.PLAN_APPROVED) or not goal.planning.take(fact):
         return False
     if fact.kind == Kind.PLANNED:
-        goal.tasks = _tasks(goal.spec, goal.plan)
+        goal.tasks, goal.estimate = _tasks(goal.spec, goal.plan), fact.data.get("estimate")
     return True
 
 
@@ -380,7 +391,7 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
     data = fact.data
     match fact.kind:
         case Kind.GOAL_CREATED:
-            goal.created_at = fact.at
+            goal.created_at, goal.estimate = fact.at, data.get("estimate")
         case Kind.GOAL_STARTED:
             goal.started_at, goal.base = fact.at, data["base"]
             goal.integration = goal.integration or data["base"]
@@ -437,6 +448,6 @@ def has_ended(goal: GoalStatus) -> bool:
     return goal.state in ENDED_GOAL
 
 
-def awaits_approval(goal: GoalStatus) -> bool:
-    """Nothing happens until a person agrees to the plan."""
-    return goal.state is GoalState.AWAITING_APPROVAL
+def stands_still(goal: GoalStatus) -> bool:
+    """It goes on only when a person says so: it has ended, or its plan waits for one."""
+    return has_ended(goal) or goal.state is GoalState.AWAITING_APPROVAL

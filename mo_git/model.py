@@ -190,6 +190,7 @@ class GoalSpec:
     text: str = ""  # the goal in words
     wants_plan: bool = False  # an agent plans it first; until then `plan` has no tasks
     approve: bool = False  # --approve: a person looks at the plan before it runs
+    ask: bool = False  # --ask: the planner may ask questions before it plans
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +238,14 @@ class Kind(StrEnum):
     RETRIED = "retried"  # hint
     USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
 
-    GOAL_CREATED = "goal_created"
+    GOAL_CREATED = "goal_created"  # estimate
     GOAL_STARTED = "goal_started"  # base
     PLAN_STARTED = "plan_started"  # n, provider, model, why
     PLAN_REFUSED = "plan_refused"  # n, provider, errors
     PLAN_FAILED = "plan_failed"  # n, provider, class, reason, not_before
-    PLANNED = "planned"  # n, provider, plan, assumptions
+    PLAN_ASKED = "plan_asked"  # n, provider, questions
+    PLAN_ANSWERED = "plan_answered"  # answers, one for each question; empty: the planner decides
+    PLANNED = "planned"  # n, provider, plan, assumptions, estimate
     PLAN_APPROVED = "plan_approved"
     GATE_PROVED = "gate_proved"  # commit, failing, weak, reason
     GATE_RUN = "gate_run"  # the document of a gate run

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -71,6 +74,10 @@ class Mo:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def talk(self, *args: str) -> Talk:
+        """Run `mo ARGS` on a terminal."""
+        return Talk([sys.executable, "-P", "-m", "mo_git", *args], self.repo.path, self.environ)
 
     def configure(self, **tables: Mapping[str, Any]) -> None:
         """Write `.mo/local.toml`: table name -> keys."""
@@ -148,6 +155,47 @@ class Mo:
                 if here.startswith(state) or state in words:
                     found.append(int(entry.name))
         return found
+
+
+class Talk:
+    """A program on a terminal of its own; `text` is what it has shown, without colours."""
+
+    def __init__(self, argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        env = {**environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "40"}
+        self._child = subprocess.Popen(argv, cwd=cwd, env=env, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        self.text = ""
+
+    def wait_for(self, words: str, seconds: float = 150) -> None:
+        limit = time.monotonic() + seconds
+        while words not in self.text:
+            assert time.monotonic() < limit, f"no {words!r} in {self.text}"
+            if not self._read(1):
+                break
+        assert words in self.text
+
+    def say(self, line: str) -> None:
+        os.write(self._master, f"{line}\n".encode())
+
+    def end(self, seconds: float = 150) -> int:
+        """Read to the end; the exit code."""
+        limit = time.monotonic() + seconds
+        while self._read(1):
+            assert time.monotonic() < limit, self.text
+        os.close(self._master)
+        return self._child.wait(seconds)
+
+    def _read(self, seconds: float) -> bool:
+        """Whether there may be more."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return True
+        try:
+            chunk = os.read(self._master, 65536)
+        except OSError:  # EIO: nobody holds the other side any more
+            return False
+        self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", chunk.decode("utf-8", "replace"))
+        return bool(chunk)
 
 
 def plan(tasks: Sequence[Mapping[str, Any]], **top: Any) -> str:

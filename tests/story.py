@@ -38,6 +38,7 @@ class Story:
     created_at: float = START
     wants_plan: bool = False
     approve: bool = False
+    ask: bool = False
     facts: list[Fact] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -50,6 +51,7 @@ class Story:
             self.target,
             wants_plan=self.wants_plan,
             approve=self.approve,
+            ask=self.ask,
         )
         self.goal: GoalStatus = new_goal(self.spec)
         self.tell(Kind.GOAL_CREATED)

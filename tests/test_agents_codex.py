@@ -112,6 +112,11 @@ def local_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None
     time.tzset()
 
 
+def test_a_refused_patch_in_a_sandbox_of_ours_is_not_its_own_sandbox_failing(tmp_path: Path) -> None:
+    given = job(tmp_path, contained=True, state_dir=tmp_path)
+    assert replay(AGENT, "codex", "sbx_home_in_tmp", given).outcome.failure is None
+
+
 @pytest.mark.parametrize(
     ("case", "denied"),
     [

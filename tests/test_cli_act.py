@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,22 +23,23 @@ import pytest
 
 from mo_git import __version__, resources, trust
 from mo_git.__main__ import main
-from mo_git.cli import VERBS, client, demo, do, goals
+from mo_git.cli import VERBS, client, demo, goals, guided
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import discover
 from mo_git.home import Home
 from mo_git.ledger.reader import Reader
 from mo_git.ledger.writer import Ledger
 from mo_git.lifecycle import new_goal
-from mo_git.model import GoalSpec, GoalState, Plan, TaskSpec, TaskState
+from mo_git.model import GoalSpec, GoalState, Kind, Plan, TaskSpec, TaskState
 from mo_git.plan import parse_goal_file, parse_plan
 from mo_git.process import identify
+from tests.story import Story, chain
 from tests.support import RepoBuilder
 
 ROOT = Path(__file__).parents[1]
 MINE = (
     *("init", "do", "plan", "land", "sync", "rollback", "retry", "skip", "cancel", "pause", "resume"),
-    *("recover", "gc", "daemon", "demo", "agents"),
+    *("recover", "gc", "daemon", "demo", "agents", "review"),
 )
 PLAN = """\
 goal = "Tidy the house"
@@ -188,7 +190,8 @@ def usual(tmp_path: Path) -> Path:
         (usual, "do @plan.toml --provider nope", 2, 'no provider "nope"', "auto, claude, codex"),
         (usual, "do @plan.toml --phase-provider execute=nope", 2, 'no provider "nope"', "claude"),
         (usual, "do @plan.toml --phase-provider paint=codex", 2, "not PHASE=PROVIDER", "execute"),
-        (usual, "plan add-login", 2, "has no plan yet", "mo do --approve"),
+        (usual, "do @plan.toml --ask", 2, "--ask is about a goal in words", "leave out --ask"),
+        (usual, "do --ask --single add-login", 2, "--ask is about a goal in words", "leave out --ask"),
         (usual, "do @target.md", 6, "no commit is called 'refs/heads/nope'", "git log"),
         (usual, "cancel x", 6, "no goals yet", "mo do"),
         (usual, "land x", 6, "no goals yet", "mo do"),
@@ -278,12 +281,44 @@ def test_a_plan_as_data_and_as_a_file(repo: RepoBuilder, mo: Mo) -> None:
         "levels": [["sweep", "paint"], ["mop"]],
         "critical_path": ["sweep", "mop"],
         "overlaps": [{"tasks": ["sweep", "paint"], "paths": "floor and f*"}],
+        "estimate": {
+            "agents": 0,
+            "at_once": 0,
+            "commands": 3,
+            "low_usd": 0,
+            "high_usd": 0,
+            "samples": 0,
+            "budget_usd": 0,
+        },
     }
     done = mo("plan", "@plan.toml", "--format", "mermaid", "-o", "plan.mmd")
     assert (done.code, done.out) == (0, "")
     assert (repo.path / "plan.mmd").read_text().startswith("flowchart TD\n")
     assert mo("plan", "@plan.toml", "--format", "dot").out.startswith("digraph plan {\n")
+    mo("plan", "@plan.toml", "-o", "again.toml")
+    written = (repo.path / "again.toml").read_text()
+    assert parse_plan(written, "again.toml") == parse_plan(PLAN, "plan.toml")
+    assert mo("plan", "@plan.toml", "--format", "toml").out == written
     assert "cannot write no/where" in mo("plan", "@plan.toml", "-o", "no/where").err
+
+
+def test_a_plan_for_agents_says_what_it_takes(repo: RepoBuilder, mo: Mo, home: Home) -> None:
+    tasks = '[[task]]\nid = "a"\nprompt = "x"\n[[task]]\nid = "b"\nprompt = "x"\nprovider = "claude"\n'
+    repo.write({"p.toml": tasks})
+    guess = "takes 2 agents (at most 2 at once), about $0.60 to $3.00 (a rough guess; budget $25.00)"
+    assert mo("plan", "@p.toml").out.splitlines()[-1] == guess
+    assert not (repo.path / ".mo").exists()
+    story = Story(chain("a"))
+    for provider in ("codex", "claude"):
+        for number, cost in enumerate((0.1, 0.2, 0.4)):
+            data = {"provider": provider, "model": "", "phase": "execute", "cost_usd": cost}
+            story.tell(Kind.USAGE, f"t{number}", 1, data)
+    story.write(home)
+    (home.path / "local.toml").write_text("[budget]\ngoal_usd = 0\n[orchestrator]\nmax_parallel = 1\n")
+    known = "takes 2 agents (at most 1 at once), about $0.20 to $0.80 (as 6 tasks here did; no budget)"
+    assert mo("plan", "@p.toml", "--budget", "0").out.splitlines()[-1] == known
+    other = mo("plan", "@p.toml", "--phase-provider", "execute=claude").out.splitlines()[-1]
+    assert other.endswith("about $0.20 to $0.80 (as 3 tasks here did; no budget)")
 
 
 # -- making a goal ------------------------------------------------------------------------------------
@@ -768,6 +803,76 @@ def test_init_shared_does_not_trust_what_others_wrote(repo: RepoBuilder, mo: Mo,
     assert not trust.is_trusted(home.common_dir, "config.toml", content, environ=os.environ)
 
 
+# -- review -------------------------------------------------------------------------------------------
+
+
+def asking(home: Home) -> Story:
+    story = Story((), wants_plan=True, ask=True)
+    story.start()
+    story.tell(Kind.PLAN_ASKED, n=1, provider="claude", questions=["Which\x1b[31m shop?", "Why?"])
+    story.write(home)
+    return story
+
+
+def test_open_questions_are_shown_and_answered(mo: Mo, home: Home) -> None:
+    story = asking(home)
+    need = {
+        "task": None,
+        "why": "the planner has 2 questions: Which [31m shop?",
+        "do": f"mo review {story.id}",
+    }
+    done = mo("review", "tidy")
+    assert (done.code, done.out, done.err) == (
+        5,
+        f'1. Which[31m shop?\n2. Why?\n2 answers: mo review {story.id} --answer "..." --answer "..."\n',
+        "",
+    )
+    as_json = mo("--json", "review", "tidy")
+    assert (as_json.code, as_json.document()) == (
+        5,
+        {
+            "goal": story.id,
+            "state": "awaiting_approval",
+            "questions": ["Which\x1b[31m shop?", "Why?"],
+            "needs": [need],
+        },
+    )
+    shown = mo("show", "tidy").out
+    assert "the planner asks\n  Which [31m shop?\n  Why?\n" in shown
+    assert "needs you\n" in shown
+
+
+def test_answers_are_handed_over(mo: Mo, home: Home, stand_in: Callable[..., None]) -> None:
+    story = asking(home)
+    stand_in({"answer": {"ok": True, "message": "tidy-k3f9 goes on"}})
+    done = mo("review", story.id, "--answer", "That.", "--answer", "")
+    assert (done.code, done.out, done.err) == (0, "tidy-k3f9 goes on\n", "")
+    with closing(sqlite3.connect(home.database)) as database:
+        (row,) = database.execute("SELECT verb, payload FROM requests").fetchall()
+    payload = json.loads(row[1])
+    assert (row[0], payload["goal"], payload["answers"]) == ("answer", story.id, ["That.", ""])
+
+
+def test_where_nothing_waits_it_says_so(mo: Mo, home: Home) -> None:
+    story = Story(chain("a"))
+    story.start()
+    story.write(home)
+    done = mo("review", "tidy")
+    assert (done.code, done.out) == (0, "nothing waits for you in tidy-k3f9: it is running\n")
+    assert mo("review", "nope").code == 6
+
+
+def test_what_else_waits_is_shown_with_its_command(mo: Mo, home: Home) -> None:
+    story = Story(chain("a"))
+    story.start()
+    story.run("a")
+    story.fail("a", "exit code 1")
+    story.end("failed", "1 of 1 tasks did not land: a")
+    story.write(home)
+    done = mo("review", "@last")
+    assert (done.code, done.out) == (5, "tidy-k3f9/a: failed: exit code 1\n  mo retry tidy-k3f9/a\n")
+
+
 # -- endings ------------------------------------------------------------------------------------------
 
 
@@ -788,7 +893,7 @@ def test_exit_codes_never_flatter(state: GoalState, reason: str, code: int) -> N
     status.started_at = 1.0
     if state is not GoalState.RUNNING:
         status.ended = (state, reason)
-    assert do.exit_code(status) == code
+    assert guided.exit_code(status) == code
 
 
 def test_the_demo_is_judged_by_what_landed() -> None:

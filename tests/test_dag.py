@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphlib import CycleError
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +47,31 @@ def test_a_diamond() -> None:
     }
 
 
+def test_the_most_that_can_be_under_way() -> None:
+    ids = [task.id for task in DIAMOND]
+    assert dag.width(DIAMOND, ids) == 3
+    assert dag.width(DIAMOND, ["start", "left", "end"]) == 1
+    assert dag.width(tasks(y="x", z="x", x="", w=""), ["x", "y", "z", "w"]) == 3  # no level holds them all
+    long = [TaskSpec(f"t{n}", depends_on=(f"t{n - 1}",) if n else ()) for n in range(500)]
+    assert dag.width(long, [task.id for task in long]) == 1
+    assert dag.width([TaskSpec(f"t{n}") for n in range(500)], [f"t{n}" for n in range(500)]) == 500
+
+
+@given(st.lists(st.sets(st.integers(0, 6), max_size=3), max_size=7))
+def test_the_width_is_that_of_the_largest_independent_set(needed: list[set[int]]) -> None:
+    graph = [
+        TaskSpec(str(n), depends_on=tuple(str(other) for other in sorted(some) if other < n))
+        for n, some in enumerate(needed)
+    ]
+    above = dag.ancestors(graph)
+    ids = [task.id for task in graph]
+    sets = (some for size in range(len(ids) + 1) for some in combinations(ids, size))
+    free = (some for some in sets if not any(above[one].intersection(some) for one in some))
+    assert dag.width(graph, ids) == max(len(some) for some in free)
+
+
 def test_nothing_to_do() -> None:
+    assert dag.width([], []) == 0
     assert dag.order([]) == []
     assert dag.levels([]) == []
     assert dag.find_cycle([]) is None

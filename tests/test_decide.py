@@ -730,6 +730,34 @@ def test_nothing_runs_until_a_person_approves() -> None:
     assert (story.goal.state, actions(story)) == ("running", [StartAttempt(GOAL, "a")])
 
 
+def test_questions_wait_for_their_answers() -> None:
+    story = in_words(ask=True)
+    story.tell(Kind.PLAN_STARTED, n=1, provider="claude")
+    assert story.tell(Kind.PLAN_ASKED, n=1, provider="claude", questions=["Which?", "Why?"])
+    assert (story.goal.state, actions(story)) == ("awaiting_approval", [])
+    assert not story.tell(Kind.PLAN_ANSWERED, answers=["one"])  # too few: which is which?
+    assert story.goal.planning.questions == ("Which?", "Why?")
+    assert story.tell(Kind.PLAN_ANSWERED, answers=["This.", ""])
+    assert story.goal.planning.answered == (("Which?", "This."), ("Why?", ""))
+    assert (story.goal.state, actions(story)) == ("planning", [PlanGoal(GOAL)])
+    assert not story.tell(Kind.PLAN_ANSWERED, answers=["This.", ""])  # the same again
+    tell_plan(story, "a")
+    assert actions(story) == [StartAttempt(GOAL, "a")]
+
+
+def test_a_goal_with_open_questions_can_be_paused_and_cancelled() -> None:
+    story = in_words(ask=True)
+    story.tell(Kind.PLAN_ASKED, n=1, questions=["Which?"])
+    story.tell(Kind.GOAL_PAUSED)
+    story.tell(Kind.PLAN_ANSWERED, answers=[""])
+    assert (story.goal.state, actions(story)) == ("paused", [])
+    story.tell(Kind.GOAL_RESUMED)
+    story.tell(Kind.PLAN_ASKED, n=2, questions=["Which?"])
+    story.tell(Kind.CANCEL_REQUESTED, reason="no longer wanted")
+    (end,) = actions(story)
+    assert recorded(end) == [(Kind.GOAL_ENDED, "")]
+
+
 def test_a_second_plan_comes_too_late() -> None:
     story = in_words()
     tell_plan(story, "a")

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -297,7 +298,7 @@ def planned(name: str, *needed: str, made: str = "", **more: Any) -> dict[str, A
     """A task of a planner's answer, whose prompt is the script for its agent."""
     steps = {"write": [f"{name}.py", made or f"{name.upper()} = 1\n"]}, {"say": f"made {name}"}
     task = {"id": name, "title": f"Make {name}", "prompt": do(*steps), "depends_on": list(needed)}
-    return {**task, "writes": [f"{name}.py"], "check": "", "complexity": "simple", **more}
+    return {**task, "writes": [f"{name}.py"], "check": "", "complexity": "simple", "provider": "auto", **more}
 
 
 def answer(*tasks: Mapping[str, Any], **more: Any) -> str:
@@ -373,7 +374,7 @@ def test_a_person_approves_the_plan(agents: Mo) -> None:
     (need,) = agents.json("show", "@last")["goal"]["needs"]
     assert need == {
         "task": None,
-        "why": "the plan waits for you: 1 task",
+        "why": "the plan waits for you: 1 task: 1 agent, about $0.10 to $0.50",
         "do": f"mo resume {agents.goal().id}",
     }
     agents("resume", "@last")
@@ -439,3 +440,172 @@ def test_a_cancelled_planner_is_ended(agents: Mo, api: StubApi) -> None:
     agents.wait_for(lambda: bool(api.prompts("/responses")), 60)
     agents("cancel", "@last")
     agents.wait_for(lambda: agents.goal().state == "cancelled" and not agents.programs(), 60)
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_a_planner_can_neither_write_nor_read_secrets(agents: Mo, api: StubApi, kind: str) -> None:
+    """It tries by commands and by its editing tool; what it was told of them is in its later requests."""
+    main = agents.repo.path
+    secret = "c4n4ry" * 6
+    (main / ".mo").mkdir(exist_ok=True)
+    (main / ".mo/token").write_text(secret)
+    tries = {
+        "here": "touch made-here.py",
+        "main": f"touch {main}/made-there.py",
+        "git": f"git update-ref refs/heads/evil HEAD || touch {main}/.git/refs/heads/evil",
+        "token": f"cat {main}/.mo/token",
+    }
+    runs = [
+        {"run": f'if {command}; then echo {name}-"w"orked; else echo {name}-"r"efused; fi'}
+        for name, command in tries.items()
+    ]
+    writes = [{"write": ["made-by-tool.py", "X = 1\n"]}, {"write": [f"{main}/made-by-tool.py", "X = 1\n"]}]
+    last = {"answer": json.loads(answer(planned("one"))[10:-2])}
+    agents("do", "--approve", do(*runs, *writes, last), "--provider", kind, code=5, timeout=150)
+    said = "\n".join(api.prompts("/messages" if kind == "claude" else "/responses"))
+    assert agents.states() == {"one": "pending"}
+    assert "worked" not in said
+    assert all(f"{name}-refused" in said for name in tries) or kind == "claude"  # which has no commands
+    assert len(api.requests) > len(runs + writes)  # it did try
+    assert secret not in said
+    assert not list(main.rglob("made-*"))
+    assert not list(Path(os.environ["XDG_STATE_HOME"]).rglob("made-*"))
+    assert agents.repo.git("for-each-ref", "refs/heads/evil") == ""
+    assert agents.repo.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_a_planner_asks_and_plans_by_the_answers(agents: Mo, api: StubApi, kind: str) -> None:
+    """Its questions and the answers to them survive a restart of the daemon."""
+    asked = answer(questions=["Which shop? =====", "How many?"])
+    planned_then = answer(planned("one"), when="Answer: The one[^ i]in town")
+    phases = ("--provider", kind)
+    said = agents("do", "--ask", f"Add a shop. {asked} {planned_then}", *phases, code=5, timeout=150)
+    goal = agents.goal().id
+    assert f"mo review {goal}" in said.out
+    assert agents.json("show", goal)["goal"]["state"] == "awaiting_approval"
+    agents.stop()
+    shown = agents("review", goal, code=5).out.splitlines()
+    command = f'mo review {goal} --answer "..." --answer "..."'
+    assert shown == ["1. Which shop? =====", "2. How many?", f"2 answers: {command}"]
+    assert "mo review" in agents("resume", goal, code=1).err
+    assert "1 answer given" in agents("review", goal, "--answer", "The one", code=2).err
+    agents("review", goal, "--answer", "The one\nin town", "--answer", "")
+    agents.kill()
+    agents("daemon", "start")
+    agents.wait_for(lambda: agents.goal().state == "done", 120)
+    assert agents.states() == {"one": "landed"}
+    last = agents.goal().planning.runs  # the second, or the one after a run that the stop ended
+    prompt = (agents.home.run_dir(goal, ".plan", last) / "prompt.md").read_text()
+    assert "Question: Which shop? =====\nAnswer: The one\nin town\n" in prompt
+    assert "Answer: (no answer: decide yourself" in prompt
+    first = (agents.home.run_dir(goal, ".plan", 1) / "prompt.md").read_text()
+    assert "A person answers questions, once" in first
+    assert "A person answers questions, once" not in prompt
+    answers = agents.json("show", goal)["goal"]["answers"]
+    assert [one["answer"] for one in answers] == ["The one\nin town", ""]
+    assert "has ended: done" in agents("review", goal, "--answer", "more", code=1).err
+
+
+def test_on_a_terminal_questions_are_asked_and_the_plan_is_shown(agents: Mo) -> None:
+    asked = answer(questions=["Which shop?"])
+    planned_then = answer(planned("one"), when="Answer: The[^ i]*one[^a-z]")
+    talk = agents.talk("do", "--ask", f"Add a shop. {asked} {planned_then}", "--provider", "codex")
+    talk.wait_for("1. Which shop?")
+    talk.say("The-one")
+    talk.wait_for("assumed: There is one shop.")
+    talk.wait_for("1 agent, about $0.10 to $0.50 (a rough guess; budget $25.00)")
+    talk.wait_for("Run it?")
+    assert agents.states() == {"one": "pending"}
+    talk.say("n")
+    assert talk.end() == 5
+    goal = agents.goal().id
+    assert f"mo resume {goal}" in talk.text
+    again = agents.talk("do", f"Add one. {answer(planned('one'))}", "--provider", "codex")
+    again.wait_for("Run it?")
+    again.say("y")
+    assert again.end() == 0
+    assert agents.states() == {"one": "landed"}
+    asking = agents.talk("review", goal)
+    asking.wait_for(f"mo resume {goal}")
+    assert asking.end() == 5
+
+
+def test_a_planner_may_ask_only_once(agents: Mo) -> None:
+    asking = answer(questions=["Which shop?"])
+    agents("do", "--ask", f"Add a shop. {asking}", "--provider", "codex", code=5, timeout=150)
+    agents("review", "@last", "--answer", "")
+    agents.wait_for(lambda: agents.goal().state == "halted", 120)
+    goal = agents.goal()
+    assert (goal.planning.rounds, len(goal.planning.refusals)) == (1, 3)
+    assert "Your questions were answered" in goal.reason
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_what_is_no_json_is_handed_back_three_times(agents: Mo, kind: str) -> None:
+    html, cut = "<html><body>502 Bad Gateway</body></html>", '{"questions": [], "tasks": [{"id":'
+    steps = [{"say": html if kind == "claude" else cut}] * 2
+    agents("do", do(*steps), "--provider", kind, code=5, timeout=150)
+    goal = agents.goal()
+    assert (goal.state, goal.planning.runs, goal.plan.tasks) == ("halted", 3, ())
+    assert goal.reason.startswith(f"no valid plan in 3 answers of {kind}: ")
+    prompts = [agents.home.run_dir(goal.id, ".plan", n) / "prompt.md" for n in (1, 2, 3)]
+    assert ["was not a valid plan" in prompt.read_text() for prompt in prompts] == [False, True, True]
+
+
+def test_who_was_not_allowed_to_ask_is_refused(agents: Mo) -> None:
+    asking, plain = answer(questions=["Which shop?"]), answer(planned("one"), when="not a valid plan[.]")
+    text = f"Add a shop. {asking} {plain}"
+    agents("do", text, "--provider", "codex", timeout=150)
+    assert agents.goal().planning.refusals[0]["errors"][0].startswith("Nobody answers questions: ")
+    assert agents.goal().planning.questions == ()
+
+
+def test_tasks_that_name_their_agents_are_done_by_them(agents: Mo) -> None:
+    tasks = planned("mul", provider="claude"), planned("sub", provider="codex")
+    last = planned("both", "mul", "sub", made="import mul\nimport sub\n", provider="auto")
+    wrong = answer(planned("mul", provider="command"), planned("sub", provider="nobody"))
+    right = answer(*tasks, last, when="no provider .nobody. [(]known")
+    agents("do", f"Add arithmetic. {wrong} {right}", timeout=150)
+    goal = agents.json("show", "@last")["goal"]
+    who = {task["id"]: task["attempts"][-1]["provider"] for task in goal["tasks"]}
+    assert who == {"mul": "claude", "sub": "codex", "both": "codex"}
+    assert {task["state"] for task in goal["tasks"]} == {"landed"}
+    (refusal,) = agents.goal().planning.refusals
+    assert refusal["errors"] == [
+        'the plan: task "mul": provider: "command" takes run = [...], not a prompt',
+        'the plan: task "mul": provider: no provider "command" (known: auto, claude, codex)',
+        'the plan: task "sub": provider: no provider "nobody" (known: auto, claude, codex)',
+    ]
+
+
+def test_a_plan_that_is_only_made_runs_nothing(agents: Mo, api: StubApi) -> None:
+    doc = agents.repo.path.parent / "shop.txt"
+    doc.write_text("The shop sells turnips.\n")
+    text = f"Add arithmetic. {answer(*GOOD)}"
+    done = agents("plan", text, "--doc", str(doc), timeout=150)
+    goal = agents.goal()
+    file = f".mo/plans/{goal.id}.toml"
+    assert done.out.splitlines()[-1] == (
+        "takes 3 agents (at most 2 at once), about $0.30 to $1.50 (a rough guess; budget $25.00)"
+    )
+    assert f"the plan is in {file}; mo do @{file} runs it" in done.err
+    assert (goal.state, goal.reason) == ("cancelled", "only planned")
+    assert not any(task.attempts for task in goal.tasks.values())
+    assert "turnips" in "\n".join(api.prompts("/messages"))
+    assert agents.json("status")["goals"][0]["needs"] == []
+    out = agents.repo.path.parent / "out.toml"
+    assert agents("do", "--plan-only", text, timeout=150).out.startswith("Add arithmetic.")
+    document = agents.json("plan", text, "-o", str(out))
+    assert document["estimate"]["agents"] == 3
+    agents("do", f"@{out}", timeout=150)
+    assert agents.states() == dict.fromkeys(("mul", "sub", "both"), "landed")
+    assert agents.goal().estimate is not None
+    history = agents.json("plan", f"@{out}")["estimate"]
+    assert history["samples"] == 3  # what was just done
+    assert 0 < history["low_usd"] <= history["high_usd"] < 0.3
+    fault = {"status": 401, "error": {"type": "authentication_error", "message": "no"}}
+    assert "no agent can plan it" in agents("plan", do(fault), "--provider", "claude", code=4).err
+    costly = {"answer": {"questions": []}, "usage": {"in": 5_000_000, "cached": 0, "out": 500_000}}
+    agents("plan", do(costly), "--budget", "0.5", "--provider", "codex", code=9, timeout=150)
+    agents("plan", "--ask", f"Add it. {answer(questions=['Which?'])}", code=5, timeout=150)

@@ -81,6 +81,8 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.PLAN_STARTED: {"n": 1, "provider": "claude", "model": "", "why": "default of decompose"},
     Kind.PLAN_REFUSED: {"n": 1, "provider": "claude", "errors": ["cycle: a -> a"]},
     Kind.PLAN_FAILED: {"n": 1, "provider": "claude", "class": "crash", "reason": "x", "not_before": 7.0},
+    Kind.PLAN_ASKED: {"n": 1, "provider": "claude", "questions": ["Which?"]},
+    Kind.PLAN_ANSWERED: {"answers": ["This one."]},
     Kind.PLANNED: {"n": 1, "plan": {"goal": "t", "task": [{"id": "a", "prompt": "x"}]}, "assumptions": []},
     Kind.CANCEL_REQUESTED: {"reason": ""},
     Kind.GOAL_ENDED: {"state": "failed", "reason": "1 of 2 tasks did not land: b"},

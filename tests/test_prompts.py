@@ -107,7 +107,7 @@ def test_the_built_in_templates(name: str, repo: RepoBuilder) -> None:
     names = {
         "execute": {"title", "prompt", "check", "writes", "rework", "instructions"}
         | {"lessons", "documents", "outputs"},
-        "plan": {"goal", "max_tasks", "ask", "map", "instructions", "documents", "errors"},
+        "plan": {"goal", "max_tasks", "ask", "providers", "map", "instructions", "documents", "errors"},
     }
     assert set(re.findall(r"\{\{([a-z_]+)\}\}", text)) == names[name]
 

@@ -96,6 +96,8 @@ def test_status_document() -> None:
                 "waits": [],
                 "gate": "",
                 "needs": [],
+                "questions": [],
+                "estimate": None,
                 "cost_usd": 0,
             },
             {
@@ -118,6 +120,8 @@ def test_status_document() -> None:
                         "do": "mo retry tidy-k3f9/left",
                     }
                 ],
+                "questions": [],
+                "estimate": None,
                 "cost_usd": 0,
             },
         ],
@@ -188,6 +192,9 @@ def test_goal_document() -> None:
         "changes": [],
         "score": [],
         "assumptions": [],
+        "questions": [],
+        "answers": [],
+        "estimate": None,
         "needs": views.needs(ended().goal),
     }
     assert {name: task["state"] for name, task in tasks.items()} == {

@@ -382,7 +382,7 @@ def may_start(goal: GoalStatus) -> bool:
         or goal.paused
         or goal.cancelling
         or goal.blocked
-        or goal.awaits_approval
+        or goal.awaits_person
         or any(operation.name == "rollback" for operation in goal.pending_operations())
     )
 

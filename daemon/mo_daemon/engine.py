@@ -36,6 +36,7 @@ from mo_daemon.decide import (
     next_wake,
     waits,
 )
+from mo_daemon.expected import expected_of
 from mo_daemon.finishing import check_goal, finish_goal
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
@@ -49,7 +50,7 @@ from mo_git import process, views
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
 from mo_git.ledger.writer import LedgerBroken, LedgerFull
-from mo_git.lifecycle import AT_WORK, GoalStatus, TaskStatus, awaits_approval, has_ended
+from mo_git.lifecycle import AT_WORK, GoalStatus, TaskStatus, stands_still
 from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec
 
 log = logging.getLogger("mo")
@@ -113,7 +114,8 @@ class Engine:
     def adopt(self, spec: GoalSpec) -> None:
         self.book.load_earlier(spec)
         self._asked.goals.append(spec)
-        self._asked.facts.append(NewFact(spec.id, Kind.GOAL_CREATED))
+        expected = None if spec.wants_plan else expected_of(self.services, spec, spec.plan)
+        self._asked.facts.append(NewFact(spec.id, Kind.GOAL_CREATED, {"estimate": expected}))
 
     def record(self, facts: list[NewFact]) -> None:
         """Takes effect together with the answer to the request."""
@@ -213,7 +215,7 @@ class Engine:
     def is_idle(self) -> bool:
         """No job, and no goal that mo could go on with by itself."""
         return not self._jobs and all(
-            goal.paused or ((has_ended(goal) or awaits_approval(goal)) and not goal.pending_operations())
+            goal.paused or (stands_still(goal) and not goal.pending_operations())
             for goal in self.goals.values()
         )
 

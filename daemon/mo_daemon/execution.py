@@ -71,21 +71,9 @@ async def run(attempt: Attempt) -> Outcome:
 
 
 async def _enter_cell(attempt: Attempt, paid: PaidRun) -> None:
-    if attempt.agent.name == COMMAND:
-        return
-    attempt.state_dir = paid.state_dir(attempt.task.spec.id)
-    attempt.cell = await quarters.cell(
-        attempt.services,
-        attempt.agent.name,
-        _label(attempt),
-        attempt.slot.path,
-        refs_seen(attempt),
-        attempt.state_dir,
+    attempt.state_dir, attempt.cell = await paid.enclosure(
+        attempt.task.spec.id, attempt.slot.path, refs_seen(attempt)
     )
-
-
-def _label(attempt: Attempt) -> str:
-    return f"{attempt.goal.id}/{attempt.task.spec.id}"
 
 
 def refs_seen(attempt: Attempt) -> dict[str, str]:
@@ -105,10 +93,9 @@ async def check_cell(attempt: Attempt) -> Cell | None:
         return None
     if attempt.cell is not None:
         return attempt.cell
+    label = f"{attempt.goal.id}/{attempt.task.spec.id}"
     make = services.containment.cell
-    return await services.git(
-        make, services.repo, _label(attempt), attempt.slot.path, refs_seen(attempt), None
-    )
+    return await services.git(make, services.repo, label, attempt.slot.path, refs_seen(attempt), None)
 
 
 async def _job(attempt: Attempt, paid: PaidRun) -> Job:

@@ -90,9 +90,19 @@ class PaidRun:
         left = min(room(*self.services.money(self.goal), self.agent.name), self.limit_usd or math.inf)
         return None if math.isinf(left) else left
 
-    def state_dir(self, owner: str) -> Path | None:
-        """A place for the CLI's sessions and settings; `owner` is a task, or what stands for one."""
-        return quarters.state_dir(self.services, self.agent.name, f"{self.goal.id}/{owner}")
+    async def enclosure(
+        self, owner: str, worktree: Path, seen: Mapping[str, str], *, writes: bool = True
+    ) -> tuple[Path | None, Cell | None]:
+        """Where the CLI keeps its state, and the sandbox around it; None: its own place, the guard tier.
+
+        A restricted agent gets a cell where the platform has one.  `owner` names its directories below the
+        goal's, `seen` are the refs that it is shown, and without `writes` the worktree is read-only in it.
+        """
+        services, name, label = self.services, self.agent.name, f"{self.goal.id}/{owner}"
+        if name == COMMAND:
+            return None, None
+        place = quarters.state_dir(services, name, label)
+        return place, await quarters.cell(services, name, label, worktree, seen, place, writes=writes)
 
     def deadlines(self, timeout: float | None = None) -> Deadlines:
         """Those of the settings; `timeout` (seconds) beats the agent's own default."""

@@ -7,7 +7,7 @@ provider `command`): what an agent writes is never run as it stands, except chec
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,11 @@ SCHEMA: Mapping[str, Any] = {
                     "writes": {**_STRINGS, "description": "globs of files it will change; may be empty"},
                     "check": {**_STRING, "description": "shell command that passes when done; may be empty"},
                     "complexity": {"type": "string", "enum": ["simple", "moderate", "complex"]},
+                    "provider": {**_STRING, "description": "auto, or the agent that has to do it"},
                 },
-                "required": ["id", "title", "prompt", "depends_on", "writes", "check", "complexity"],
+                "required": [
+                    *("id", "title", "prompt", "depends_on", "writes", "check", "complexity", "provider")
+                ],
             },
         },
     },
@@ -47,6 +50,9 @@ SCHEMA: Mapping[str, Any] = {
 }
 
 _TASK_KEYS = frozenset(SCHEMA["properties"]["tasks"]["items"]["properties"])
+_MAY_BE_EMPTY = ("writes", "check", "provider")
+MAX_QUESTIONS = 10
+QUESTION_LENGTH = 1000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +64,23 @@ class Answer:
     assumptions: tuple[str, ...] = ()
 
 
-def read_answer(answer: Any, goal: str, *, max_tasks: int) -> Answer:
-    """Parse an answer (JSON text or data); a MoError lists everything that is wrong with it."""
+def read_answer(
+    answer: Any, goal: str, *, max_tasks: int, providers: Collection[str] | None = None
+) -> Answer:
+    """Parse an answer (JSON text or data); a MoError lists everything that is wrong with it.
+
+    `providers`: who a task may name besides auto; None: anybody.
+    """
     data = _data(answer)
     questions = _texts(data, "questions")
     tasks = data.get("tasks")
     if questions and not tasks:
-        return Answer(None, questions)
+        return Answer(None, _asked(questions))
     if not isinstance(tasks, list):
         raise MoError("the answer has no list of tasks")
     plan_data = {"goal": goal, "task": [_task(task, number) for number, task in enumerate(tasks, 1)]}
-    plan = plan_from_data(plan_data, "the plan", max_tasks=max_tasks)
+    known = None if providers is None else ("auto", *providers)
+    plan = plan_from_data(plan_data, "the plan", max_tasks=max_tasks, providers=known)
     return Answer(plan, questions, _texts(data, "assumptions"))
 
 
@@ -96,6 +108,17 @@ def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, list) else (str(value),)
 
 
+def _asked(questions: tuple[str, ...]) -> tuple[str, ...]:
+    wrong = []
+    if len(questions) > MAX_QUESTIONS:
+        wrong.append(f"{len(questions)} questions, at most {MAX_QUESTIONS} are allowed")
+    if any(not text.strip() or len(text) > QUESTION_LENGTH for text in questions):
+        wrong.append(f"a question is empty, or has more than {QUESTION_LENGTH} characters")
+    if wrong:
+        raise MoError("\n".join(wrong))
+    return tuple(text.strip() for text in questions)
+
+
 def _task(task: Any, number: int) -> dict[str, Any]:
     if not isinstance(task, dict):
         raise MoError(f"task {number} is not an object")
@@ -104,4 +127,4 @@ def _task(task: Any, number: int) -> dict[str, Any]:
         raise MoError(
             f"task {task.get('id', number)} has keys that a planner may not use: {', '.join(foreign)}"
         )
-    return {key: value for key, value in task.items() if value or key not in ("writes", "check")}
+    return {key: value for key, value in task.items() if value or key not in _MAY_BE_EMPTY}

@@ -2,6 +2,7 @@
 
 The agent looks at the base commit in a worktree of its own, on no branch, and may change nothing.  An answer
 that is no valid plan is handed back with what is wrong with it, ANSWERS times in all; then the goal halts.
+With `--ask` its answer may be questions, ROUNDS times; the goal waits for a person then.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, harvest, templates
+from mo_daemon import environment, harvest, names, templates
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.briefing import TEAM_FILES, documents, instructions, shown
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import UNUSABLE, GiveUp, next_step
 from mo_daemon.decide import may_start
+from mo_daemon.expected import expected_of
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.paid_run import PaidRun, avoided, retry_settings
-from mo_daemon.plan_answer import SCHEMA, Answer, read_answer
+from mo_daemon.plan_answer import MAX_QUESTIONS, SCHEMA, Answer, read_answer
 from mo_daemon.prompts import bullets, data_block, fill
 from mo_daemon.repo_map import repo_map
 from mo_daemon.routing import Choice, NoAgent, Wish, route
@@ -34,10 +36,21 @@ from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
 from mo_git.plan import plan_to_data
 
 ANSWERS = 3  # how often the planner may answer before a person has to look
+ROUNDS = 1  # how often it may ask a person
 DIRECTORY = ".plan"  # below runs/GOAL; no task can have this name
 _ANSWER = "answer.json"
 _ANSWER_LIMIT = 20_000
 _NO_QUESTIONS = "Nobody answers questions: leave questions empty, decide, and say so in assumptions."
+_ASKED_BEFORE = (
+    "Your questions were answered, and nobody answers more: leave questions empty, decide what is still "
+    "open, and say so in assumptions."
+)
+_MAY_ASK = (
+    "A person answers questions, once, before you plan. Ask only what would change the plan and is not to "
+    f"be found in the repository: at most {MAX_QUESTIONS} in questions, and leave tasks empty then. What is "
+    "clear enough needs no question: leave questions empty and plan."
+)
+_DECIDE = "(no answer: decide yourself, and say so in assumptions)"
 _NO_REF = "refs/mo/none"  # what the planner may move
 
 
@@ -96,6 +109,8 @@ async def _look(
     agent = services.agents[choice.agent]
     name = f"{goal.id}/{DIRECTORY}#{look.n}"
     paid = PaidRun(services, goal, agent, choice.model, Phase.DECOMPOSE, name)
+    seen = {names.base_ref(goal.id): goal.base}
+    state_dir, cell = await paid.enclosure(DIRECTORY, slot.path, seen, writes=False)
     job = Job(
         Phase.DECOMPOSE,
         await _prompt(look, gatekeeper, agent.reads),
@@ -106,10 +121,11 @@ async def _look(
         schema=SCHEMA,
         writes=False,
         budget_usd=paid.budget(),
-        state_dir=paid.state_dir(DIRECTORY),
+        state_dir=state_dir,
+        contained=cell is not None,
     )
     try:
-        finished = await paid.perform(job, _environment(look), paid.deadlines())
+        finished = await paid.perform(job, _environment(look), paid.deadlines(), cell)
     except AttemptFailed as failed:
         services.record(_failed(look, failed.failure, failed.reason))
         return
@@ -128,13 +144,38 @@ async def _prompt(look: _Look, gatekeeper: Gatekeeper, reads: frozenset[str]) ->
     values = {
         "goal": goal.spec.text.strip() or goal.spec.title,
         "max_tasks": str(services.settings.planner.max_tasks),
-        "ask": f"- {_NO_QUESTIONS}\n",
+        "providers": ", ".join(["auto", *_providers(services)]),
+        "ask": f"- {_ask_rule(goal)}\n",
         "map": await services.git(repo_map, look.slot.path, goal.base, shown(gate.command), lessons),
         "instructions": instructions(team),
         "documents": documents(goal.spec.documents),
-        "errors": _handed_back(look),
+        "errors": answers(goal) + _handed_back(look),
     }
     return fill(template, values)
+
+
+def _providers(services: Services) -> list[str]:
+    """Who a task may name: the agents that can be found."""
+    return [name for name, trouble in services.routes.usable.items() if not trouble]
+
+
+def _ask_rule(goal: GoalStatus) -> str:
+    if _may_ask(goal):
+        return _MAY_ASK
+    return _ASKED_BEFORE if goal.planning.answered else _NO_QUESTIONS
+
+
+def _may_ask(goal: GoalStatus) -> bool:
+    return goal.spec.ask and goal.planning.rounds < ROUNDS
+
+
+def answers(goal: GoalStatus) -> str:
+    """What a person said to the planner's questions, as marked data; empty where nothing was asked."""
+    said = [
+        data_block(f"answer to question {number}", f"Question: {question}\nAnswer: {answer or _DECIDE}")
+        for number, (question, answer) in enumerate(goal.planning.answered, 1)
+    ]
+    return "\nA person answered your questions:\n" + "".join(said) if said else ""
 
 
 def _handed_back(look: _Look) -> str:
@@ -178,10 +219,19 @@ def _ending(look: _Look, outcome: Outcome) -> list[NewFact]:
     said = outcome.summary if outcome.structured is None else outcome.structured
     settings = look.services.settings.planner
     try:
-        answer = read_answer(said, look.goal.spec.title, max_tasks=settings.max_tasks)
+        answer = read_answer(
+            said,
+            look.goal.spec.title,
+            max_tasks=settings.max_tasks,
+            providers=_providers(look.services),
+        )
     except MoError as error:
         return _refused(look, error.message.splitlines(), said)
-    return _planned(look, answer) if answer.plan else _refused(look, [_NO_QUESTIONS], said)
+    if answer.plan:
+        return _planned(look, answer)
+    if _may_ask(look.goal):
+        return [look.fact(Kind.PLAN_ASKED, questions=list(answer.questions))]
+    return _refused(look, [_ask_rule(look.goal)], said)
 
 
 def _planned(look: _Look, answer: Answer) -> list[NewFact]:
@@ -189,8 +239,15 @@ def _planned(look: _Look, answer: Answer) -> list[NewFact]:
     assert answer.plan is not None
     plan = replace(look.goal.spec.plan, tasks=answer.plan.tasks)
     more = {} if look.services.containment.gates else _unconfined(plan)
-    assumptions = list(answer.assumptions)
-    return [look.fact(Kind.PLANNED, plan=plan_to_data(plan), assumptions=assumptions, **more)]
+    return [
+        look.fact(
+            Kind.PLANNED,
+            plan=plan_to_data(plan),
+            assumptions=list(answer.assumptions),
+            estimate=expected_of(look.services, look.goal.spec, plan),
+            **more,
+        )
+    ]
 
 
 def _unconfined(plan: Plan) -> dict[str, list[str]]:

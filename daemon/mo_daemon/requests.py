@@ -18,6 +18,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.ledger.records import goal_from_data
 from mo_git.lifecycle import GoalStatus, TaskStatus, has_ended
 from mo_git.model import GoalSpec, GoalState, Kind, NewFact, TaskSpec, TaskState
+from mo_git.text import count
 
 
 class Desk(Protocol):
@@ -118,12 +119,27 @@ def _resume(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
         desk.check_settings()
         more = {} if budget is None else {"budget_usd": float(budget)}
         desk.record([NewFact(goal.id, Kind.GOAL_REOPENED, {"why": "resumed", **more})])
+    elif goal.awaits_answers and not has_ended(goal):
+        raise MoError(f"{goal.id} waits for answers to the planner's questions", f"mo review {goal.id}")
     elif goal.state is GoalState.AWAITING_APPROVAL:
         desk.record([NewFact(goal.id, Kind.PLAN_APPROVED)])
     elif has_ended(goal):
         raise MoError(f"{goal.id} has ended: {goal.state}", f"mo retry {goal.id} starts what failed again")
     else:
         return _ok(f"{goal.id} is not paused")
+    return _ok(f"{goal.id} goes on")
+
+
+def _answer(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    goal = _open_goal(desk, payload)
+    answers = [str(answer).strip() for answer in payload["answers"]]
+    if not goal.awaits_answers:
+        raise MoError(f"{goal.id} has no open questions: it is {goal.state}", f"mo status {goal.id}")
+    if len(answers) != len(goal.planning.questions):
+        wanted, given = count(len(goal.planning.questions), "question"), count(len(answers), "answer")
+        hint = f'one answer for each, in this order, "" where the planner may decide: mo review {goal.id}'
+        raise MoError(f"{goal.id} has {wanted}, {given} given", hint, Exit.USAGE)
+    desk.record([NewFact(goal.id, Kind.PLAN_ANSWERED, {"answers": answers})])
     return _ok(f"{goal.id} goes on")
 
 
@@ -229,6 +245,7 @@ HANDLERS: Mapping[str, Handler] = {
     "agents": _chore("agents"),
     "pause": _pause,
     "resume": _resume,
+    "answer": _answer,
     "cancel": _cancel,
     "skip": _skip,
     "retry": _retry,

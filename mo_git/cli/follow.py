@@ -23,7 +23,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.home import Home
 from mo_git.ledger import looking
 from mo_git.ledger.reader import Reader
-from mo_git.lifecycle import GoalStatus, TaskStatus, apply, awaits_approval, has_ended, new_goal
+from mo_git.lifecycle import GoalStatus, TaskStatus, apply, has_ended, new_goal, stands_still
 from mo_git.model import Fact, Kind, TaskState
 from mo_git.text import MARKS, counts, duration, one_line
 from mo_git.views.cost import money
@@ -98,9 +98,8 @@ class _Watch:
         if self.goal:
             for fact in self._reader.facts(self._goal_id, self.goal.last_seq):
                 yield fact, apply(self.goal, fact)
-            ended = has_ended(self.goal) or awaits_approval(self.goal)
-            ended = ended and not self.goal.pending_operations()  # such as the delivery
-            self.over = settled or (self._until is None and ended)
+            still = stands_still(self.goal) and not self.goal.pending_operations()  # such as the delivery
+            self.over = settled or (self._until is None and still)
 
     def check_daemon(self) -> None:
         now = time.monotonic()

@@ -64,8 +64,8 @@ class Options:
     phase_providers: Mapping[str, str] = field(default_factory=dict)
     budget_usd: float | None = None
     documents: Mapping[str, str] = field(default_factory=dict)
-    single: bool = False  # no planning: a goal in words is one task
     approve: bool = False
+    ask: bool = False  # questions by the planner
 
 
 class Providers(Collection[str]):
@@ -210,8 +210,6 @@ def find_repository(cwd: Path) -> tuple[binary.Layout, Home]:
 
 def make_goal(source: Source, options: Options, layout: binary.Layout) -> GoalSpec:
     """Pin base and target and give the goal its id; says on stderr what is left out of the base."""
-    if options.single:
-        source = as_one_task(source)
     git = binary.Git(layout.here)
     base, target = _pin(git, source, options)
     if operation := binary.operation_in_progress(layout):
@@ -239,6 +237,7 @@ def make_goal(source: Source, options: Options, layout: binary.Layout) -> GoalSp
         text=source.text.strip(),
         wants_plan=not source.plan.tasks,
         approve=options.approve,
+        ask=options.ask,
     )
 
 

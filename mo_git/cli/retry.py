@@ -7,7 +7,7 @@ import click
 from mo_git.cli import Context
 from mo_git.cli.client import report, request
 from mo_git.cli.context import json_option, open_home
-from mo_git.cli.do import follow_to_end
+from mo_git.cli.guided import follow_to_end
 from mo_git.cli.ids import ID
 from mo_git.cli.target import last_fact, resolve_target
 

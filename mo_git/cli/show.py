@@ -20,6 +20,7 @@ from mo_git.views.cost import money
 
 _LAST_GATES = 5
 _LAST_CHANGES = 10
+_NO_ANSWER = "(left to the planner)"
 
 
 @click.command(name="show")
@@ -66,6 +67,11 @@ def _show_goal(obj: Context, goal: GoalStatus) -> None:
     state = paint(goal.state, state_color(goal.state), color)
     lines = [f"{goal.id}  {state}  {one_line(goal.spec.title, 80)}", *_facts(goal), ""]
     lines.append("no plan yet" if goal.needs_plan else views.graph_text(goal, color))
+    asked = goal.planning.questions if goal.awaits_answers else ()
+    lines += _section("the planner asks", [[one_line(said, 200)] for said in asked])
+    lines += _section(
+        "answered", [[one_line(f"{q} {a or _NO_ANSWER}", 200)] for q, a in goal.planning.answered]
+    )
     lines += _section("assumed by the planner", [[one_line(said, 200)] for said in goal.planning.assumptions])
     lines += _section("landings", _landings(goal))
     lines += _section("gates", _gates(goal))
@@ -85,6 +91,8 @@ def _facts(goal: GoalStatus) -> list[str]:
         rows.append(["after", goal.spec.depends_on])
     if goal.started_at is not None and goal.ended_at is not None:
         rows.append(["took", duration(goal.ended_at - goal.started_at)])
+    if goal.estimate and goal.estimate["agents"]:
+        rows.append(["expected", views.estimate_text(goal.estimate, full=True)])
     if cost := _cost(goal.total()):
         rows.append(["cost", cost])
     if goal.reason:

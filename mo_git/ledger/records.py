@@ -47,6 +47,7 @@ def goal_to_data(spec: GoalSpec) -> dict[str, Any]:
         "text": spec.text,
         "wants_plan": spec.wants_plan,
         "approve": spec.approve,
+        "ask": spec.ask,
     }
 
 

@@ -156,6 +156,13 @@ class Ledger:
         )
         return float(rows.fetchone()[0])
 
+    def usage(self, newest: int) -> list[Fact]:
+        """The newest usage facts, oldest first."""
+        rows = self._rows(
+            f"SELECT {FACT_COLUMNS} FROM facts WHERE kind = 'usage' ORDER BY seq DESC LIMIT ?", (newest,)
+        )
+        return facts_of(reversed(rows))
+
     def goal_ids(self) -> list[str]:
         """All goals ever queued, oldest first."""
         return [goal for (goal,) in self._db.execute("SELECT id FROM goals ORDER BY created_at, id")]

@@ -82,8 +82,15 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, in
         "waits": [{"why": why, "tasks": tasks} for why, tasks in waits.items()],
         "gate": _gate_kind(goal),
         "needs": needs(goal),
+        "questions": list(_questions(goal)),
+        "estimate": dict(goal.estimate) if goal.estimate else None,
         "cost_usd": round(goal.total().cost_usd, 6),
     }
+
+
+def _questions(goal: GoalStatus) -> tuple[str, ...]:
+    """The planner's open ones."""
+    return goal.planning.questions if goal.awaits_answers else ()
 
 
 def _gate_kind(goal: GoalStatus) -> str:
@@ -123,6 +130,9 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
             "changes": [dict(change) for change in goal.changes],
             "score": [],
             "assumptions": list(goal.planning.assumptions),
+            "questions": list(_questions(goal)),
+            "answers": [{"question": one, "answer": other} for one, other in goal.planning.answered],
+            "estimate": dict(goal.estimate) if goal.estimate else None,
             "needs": needs(goal),
         },
     }

@@ -81,6 +81,10 @@ def _about_plan(fact: Fact) -> str | None:
             return f"answer {data['n']} is no valid plan: {one_line('; '.join(data['errors']), _REASON)}"
         case Kind.PLAN_FAILED:
             return f"planning failed: {_because(data)}"
+        case Kind.PLAN_ASKED:
+            return f"the planner asks: {one_line(' / '.join(data['questions']), _REASON)}"
+        case Kind.PLAN_ANSWERED:
+            return "the planner has its answers"
         case Kind.PLANNED:
             tasks = ", ".join(task["id"] for task in data["plan"]["task"])
             return f"planned: {one_line(tasks, _REASON)}"

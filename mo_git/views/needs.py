@@ -8,6 +8,7 @@ from typing import Any
 from mo_git.lifecycle import GoalStatus, TaskStatus
 from mo_git.model import Command, GoalState, TaskState, agent_section
 from mo_git.text import count, one_line
+from mo_git.views.estimate import estimate_text
 
 _STUCK = {
     TaskState.FAILED: "failed",
@@ -29,8 +30,7 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
         why = f"{goal.state}: {one_line(goal.reason)}" if goal.reason else str(goal.state)
         found.append({"task": None, "why": why, "do": _go_on(goal)})
     elif goal.state is GoalState.AWAITING_APPROVAL:
-        why = f"the plan waits for you: {count(len(goal.tasks), 'task')}{_checks(goal)}"
-        found.append({"task": None, "why": why, "do": f"mo resume {goal.id}"})
+        found.append(_of_plan(goal))
     elif goal.state is GoalState.FAILED and not found:
         why = one_line(goal.reason) or "failed"
         found.append({"task": None, "why": why, "do": f"mo show {goal.id}"})
@@ -40,6 +40,16 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
             why += f": {refusal}"
         found.append({"task": None, "why": why, "do": f"mo land {goal.id}"})
     return found
+
+
+def _of_plan(goal: GoalStatus) -> dict[str, Any]:
+    if goal.awaits_answers:
+        asked = goal.planning.questions
+        why = f"the planner has {count(len(asked), 'question')}: {one_line(asked[0])}"
+        return {"task": None, "why": why, "do": f"mo review {goal.id}"}
+    takes = f": {estimate_text(goal.estimate)}" if goal.estimate and goal.estimate["agents"] else ""
+    why = f"the plan waits for you: {count(len(goal.tasks), 'task')}{takes}{_checks(goal)}"
+    return {"task": None, "why": why, "do": f"mo resume {goal.id}"}
 
 
 def _checks(goal: GoalStatus) -> str:

@@ -174,7 +174,8 @@ class CodexReader:
             self._count(self._rollout.total(self._session))
             more["usage"] = self._usage
             return self._unsaid(ending, stderr, now, more)
-        if _DEAD_SANDBOX in stderr and self._changes["failed"] and not self._changes["completed"]:
+        refused = self._changes["failed"] and not self._changes["completed"]
+        if refused and _DEAD_SANDBOX in stderr and not self._job.contained:  # there its own one is off
             reason = "CODEX_HOME lies below the temporary directory: its sandbox lets nothing run"
             return failed(F.BAD_CONFIG, reason, **more)
         return self._good(more)
