@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from mo_daemon.agents import locate
-from mo_git.errors import MoError
-from tests import need
+from tests.agents import PYTEST_GATE, do, keys, run, settings
 from tests.driver import Mo, plan, writes
 from tests.stub_api import StubApi
 from tests.support import RepoBuilder
@@ -23,65 +20,21 @@ CALC = {
     "calc.py": "def add(a, b):\n    return a + b\n",
     "test_calc.py": "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
     "CLAUDE.md": "The word of the team is tangerine.\n",
-    "AGENTS.md": "The word of the team is tangerine.\n",
+    "AGENTS.md": "Its other word is quince.\n",
 }
-
-
-def do(*steps: Mapping[str, Any]) -> str:
-    return f"Please do it. [[do: {json.dumps(steps)}]]"
-
-
-def program(kind: str) -> str:
-    try:
-        return str(locate.find(kind, "", os.environ).path)
-    except MoError as error:
-        return need.missing(f"{error.message}: {error.hint}")
-
-
-@pytest.fixture
-def api() -> Iterator[StubApi]:
-    with StubApi() as running:
-        yield running
-
-
-@pytest.fixture
-def mode() -> str:
-    """How agents are contained: by mo's sandbox."""
-    need.require("bwrap")
-    return "restricted"
 
 
 @pytest.fixture
 def agents(repo: RepoBuilder, api: StubApi, mode: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo]:
     """`mo` whose claude and codex talk to the stub."""
-    programs = {kind: program(kind) for kind in ("claude", "codex")}
-    for key, value in {**api.claude_environ(), "STUB_API_KEY": "test-key", "CODEX_API_KEY": "k"}.items():
+    for key, value in keys(api).items():
         monkeypatch.setenv(key, value)
     driver = Mo(repo)
     repo.commit(CALC)
-    driver.configure(
-        gate={"command": f"{sys.executable} -m pytest -q -p no:cacheprovider"},
-        claude={"command": programs["claude"], "execution_security_mode": mode},
-        codex={
-            "command": programs["codex"],
-            "default_model": "gpt-5.5",
-            "config": list(api.codex_settings()),
-            "env_pass": ["STUB_API_KEY"],
-            "execution_security_mode": mode,
-        },
-        retry={"base_seconds": 0.1},
-    )
+    driver.configure(gate={"command": PYTEST_GATE}, **settings(api, mode))
     yield driver
     driver.stop()
     assert driver.programs() == []
-
-
-def run(mo: Mo, text: str, *args: str, code: int = 0) -> dict[str, Any]:
-    file = mo.repo.path.parent / "plan.json"
-    file.write_text(text)
-    mo("do", f"@{file}", *args, code=code, timeout=150)
-    document: dict[str, Any] = mo.json("show", "@last")["goal"]
-    return document
 
 
 def test_two_agents_in_parallel_and_one_after_them(agents: Mo, api: StubApi) -> None:
@@ -109,7 +62,10 @@ def test_two_agents_in_parallel_and_one_after_them(agents: Mo, api: StubApi) -> 
     said = "\n".join(api.prompts("/responses"))
     assert "made mul" in said  # what a dependency reported reaches its dependents, as data
     for path in ("/messages", "/responses"):
-        assert "tangerine" in "\n".join(api.prompts(path))
+        assert {word for word in ("tangerine", "quince") if word in "\n".join(api.prompts(path))} == {
+            "tangerine",
+            "quince",
+        }
 
 
 def test_a_goal_in_words_may_be_one_task(agents: Mo) -> None:
