@@ -6,6 +6,7 @@ need a daemon.  One script runs them all, in a repository with everything around
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -73,6 +74,22 @@ CONTROLS = (
     "environment of others",
 )
 
+# Without a sandbox: what the ref guard refuses, and what it lets a task do on its own branch.
+GUARDED = {
+    name: CHANGES[name]
+    for name in ("stash", "branch -D", "branch -f", "tag", "update-ref", "switch", "fetch", "commit in main")
+} | {"delete a tag": "git tag -d v1", "a new branch": "git branch mine", "pack refs": "git pack-refs --all"}
+ALLOWED = {
+    "restore": "git restore a.txt",
+    "commit": "echo x > mine.txt && git add mine.txt && git commit -qm mine",
+    "amend": "git commit -q --amend -m better",
+    "rebase": "git rebase -q --no-ff HEAD~1",
+    "detach": "git switch -q --detach && git switch -q -",
+    "reset": "git reset -q --hard HEAD~1",
+    "a repository of its own": "git init -q r && git -C r commit -q --allow-empty -m x && git -C r tag v9",
+}
+GUARD = GUARDED | ALLOWED
+
 NESTED = """mkdir lib && cd lib && git init -q . && echo a > a
 git config core.fsmonitor "touch $TOP/ran" && git config filter.x.clean "touch $TOP/ran; cat"
 printf '#!/bin/sh\\ntouch $TOP/ran\\n' > .git/hooks/post-index-change && chmod +x .git/hooks/*
@@ -87,13 +104,13 @@ def quoted(values: Mapping[str, str]) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
-def attack_script(places: Mapping[str, str]) -> str:
-    """Runs each attack in the worktree and writes what it said to told-$1/NUMBER, and all exit codes."""
+def attack_script(places: Mapping[str, str], attacks: Mapping[str, str]) -> str:
+    """Runs each in the worktree and writes what it said to told-$1/NUMBER, and all exit codes."""
     lines = [
         quoted(places),
         'WT=$PWD; ADMIN=$(basename "$(git rev-parse --git-dir)"); TOLD=/tmp/told-$1; mkdir "$TOLD"',
     ]
-    for number, attack in enumerate(ATTACKS.values()):
+    for number, attack in enumerate(attacks.values()):
         lines.append(f'cd "$WT"\n({attack}) > "$TOLD/{number}" 2>&1 < /dev/null\necho $? >> "$TOLD/codes"')
     # It may do to its own files what it likes; that is not the point here.
     lines.append("""cd "$WT"; ls -A | grep -vx .git | xargs rm -rf
@@ -156,7 +173,9 @@ def listening(stack: ExitStack, family: socket.AddressFamily, address: Any) -> s
 
 
 @contextmanager
-def scene(uid: int, api: StubApi, tmp_path: Path, **tables: Mapping[str, Any]) -> Iterator[Scene]:
+def scene(
+    uid: int, api: StubApi, tmp_path: Path, mode: str = "restricted", **tables: Mapping[str, Any]
+) -> Iterator[Scene]:
     """A repository with everything around it, and mo's daemon of this user in it."""
     need.require("python3")
     with ExitStack() as stack:
@@ -184,7 +203,7 @@ def scene(uid: int, api: StubApi, tmp_path: Path, **tables: Mapping[str, Any]) -
             alone=True,
         )
         with cells.acting_as(uid):
-            mo.configure(gate={"command": GATE}, **{**settings(api, "restricted"), **tables})
+            mo.configure(gate={"command": GATE}, **settings(api, mode), **tables)
         stack.callback(mo.stop)
         mo("daemon", "start")
         daemon = mo.daemon()
@@ -192,7 +211,11 @@ def scene(uid: int, api: StubApi, tmp_path: Path, **tables: Mapping[str, Any]) -
         places = {name: cell.environ[name] for name in ("MAIN", "GIT", "OTHER", "STATE", "USERHOME", "TOP")}
         places |= {"DAEMON": str(daemon.pid), "OUTSIDE": str(outside.pid), "ABSTRACT": abstract}
         places["PORT"] = str(listeners["service on loopback"].getsockname()[1])
-        files = {"attack.sh": attack_script(places), "nested.sh": quoted(places) + NESTED}
+        files = {
+            "attack.sh": attack_script(places, ATTACKS),
+            "guard.sh": attack_script(places, GUARD),
+            "nested.sh": quoted(places) + NESTED,
+        }
         files |= {"links.sh": quoted(places) + LINKS, "documents/a.txt": "a\n", "calc.py": "ONE = 1\n"}
         with cells.acting_as(uid):
             RepoBuilder(cell.main).write(files)
@@ -235,7 +258,7 @@ def test_nothing_gets_out_of_the_sandbox(uid: int, api: StubApi, tmp_path: Path)
         assert one.cell.git("fsck", "--full", "--no-dangling") == ""
 
         for kind, other in (("claude", "codex"), ("codex", "claude")):
-            told = told_by(one.cell, goal["integration"], kind)
+            told = told_by(one.cell, goal["integration"], kind, ATTACKS)
             assert list(told) == list(ATTACKS)
             assert {name: said for name, (code, said) in told.items() if name in REFUSED and code == 0} == {}
             assert {name: said for name, (code, said) in told.items() if name in OPEN and code != 0} == {}
@@ -257,10 +280,55 @@ def test_nothing_gets_out_of_the_sandbox(uid: int, api: StubApi, tmp_path: Path)
         assert one.cell.git("show", f"{kept}:lib/a") == "b"
 
 
-def told_by(cell: Cell, commit: str, kind: str) -> dict[str, tuple[int, str]]:
+def told_by(cell: Cell, commit: str, kind: str, attacks: Mapping[str, str]) -> dict[str, tuple[int, str]]:
     """Attack -> exit code and what it said, from what the task committed."""
     codes = cell.git("show", f"{commit}:told-{kind}/codes").split()
     return {
         name: (int(code), cell.git("show", f"{commit}:told-{kind}/{number}"))
-        for number, (name, code) in enumerate(zip(ATTACKS, codes, strict=True))
+        for number, (name, code) in enumerate(zip(attacks, codes, strict=True))
     }
+
+
+def test_the_ref_guard_where_there_is_no_sandbox(api: StubApi, tmp_path: Path) -> None:
+    hook = {"hooks": [{"type": "command", "command": "touch hook-ran"}]}
+    hooks = json.dumps({"hooks": {"SessionStart": [hook], "Stop": [hook]}})
+    with scene(os.geteuid(), api, tmp_path, "trusted_local", sandbox={"mode": "off"}) as one:
+        one.mo.repo.write({".claude/settings.json": hooks})
+        one.cell.git("add", ".claude")
+        one.cell.git("commit", "-qm", "hooks", "--", ".claude")
+        before = refs_of(one.cell)
+        tasks = [
+            {"id": kind, "provider": kind, "prompt": do({"run": f"sh guard.sh {kind}"}, {"say": "Done."})}
+            for kind in ("claude", "codex")
+        ]
+        file = one.cell.top / "plan.json"
+        file.write_text(plan(tasks))
+        one.mo("do", f"@{file}", timeout=200)
+        goal = one.mo.json("show", "@last")["goal"]
+        assert endings(goal) == {"claude": ("landed", [None]), "codex": ("landed", [None])}
+        assert refs_of(one.cell) == before
+        for kind in ("claude", "codex"):
+            told = told_by(one.cell, goal["integration"], kind, GUARD)
+            only = f"mo: this task may only move refs/heads/mo/{goal['id']}/{kind}, not "
+            assert {name: said for name, (code, said) in told.items() if name in ALLOWED and code} == {}
+            assert {
+                name: said
+                for name, (code, said) in told.items()
+                if name in GUARDED and (code == 0 or only not in said)
+            } == {}
+        made, there = (
+            set(one.cell.git("ls-tree", "-r", "--name-only", commit).splitlines())
+            for commit in (goal["integration"], "main")
+        )
+        assert {name for name in made - there if not name.startswith("told-")} == set()
+
+
+def refs_of(cell: Cell) -> dict[str, str]:
+    """Refs -> commits, without those of mo's goals; and where HEAD is."""
+    lines = cell.git("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+    found = dict(line.split() for line in lines)
+    goals = cell.main / ".mo/runs"
+    own = ["refs/mo/", "refs/notes/mo"]
+    own += [f"refs/heads/mo/{path.name}/" for path in (goals.iterdir() if goals.is_dir() else ())]
+    kept = {name: commit for name, commit in found.items() if not name.startswith(tuple(own))}
+    return kept | {"HEAD": cell.git("symbolic-ref", "HEAD")}
