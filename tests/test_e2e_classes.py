@@ -52,7 +52,12 @@ PROVIDER: dict[F, dict[str, tuple[int, dict[str, Any]]]] = {
         ),
         "codex": (
             400,
-            {"message": "Your input exceeds the context window.", "code": "context_length_exceeded"},
+            {
+                "message": "Your input exceeds the context window of this model.",
+                "type": "invalid_request_error",
+                "param": "input",
+                "code": "context_length_exceeded",
+            },
         ),
     },
     F.AUTH: {
