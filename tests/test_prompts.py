@@ -110,7 +110,8 @@ def test_a_briefing_with_everything() -> None:
     story.run("b")
     story.fail("b", "check failed")
     story.tell(Kind.RETRIED, "b", hint="look again")
-    said = brief(EVERYTHING, story.goal, story.goal.tasks["b"], {"AGENTS.md": "Be brief."}, "AssertionError")
+    task, team = story.goal.tasks["b"], {"AGENTS.md": "Be brief."}
+    said = brief(EVERYTHING, story.goal, task, team, "AssertionError", goes_on=True)
     assert said == (
         "The b|Make b.|This must pass when you are done: pytest -q|\nExpected to change: b.py\n|"
         "\nAn earlier attempt was not accepted: check failed\n"

@@ -14,8 +14,20 @@ DOCUMENT_LIMIT = 40_000  # characters of all documents of a goal together
 TEAM_FILES = ("CLAUDE.md", "AGENTS.md")
 
 
-def brief(template: str, goal: GoalStatus, task: TaskStatus, team: Mapping[str, str], log: str) -> str:
-    """The prompt of an attempt.  `team`: instruction files of the repository; `log`: the last failure's."""
+def brief(
+    template: str,
+    goal: GoalStatus,
+    task: TaskStatus,
+    team: Mapping[str, str],
+    log: str,
+    *,
+    goes_on: bool = False,
+) -> str:
+    """The prompt of an attempt.
+
+    `team`: instruction files of the repository; `log`: the last failure's; `goes_on`: the last attempt's work
+    is in the worktree.
+    """
     spec = task.spec
     check = (
         f"This must pass when you are done: {shown(spec.check)}"
@@ -28,7 +40,7 @@ def brief(template: str, goal: GoalStatus, task: TaskStatus, team: Mapping[str, 
         "prompt": spec.prompt,
         "check": check,
         "writes": writes,
-        "rework": rework(task, log),
+        "rework": rework(task, log, goes_on),
         "instructions": instructions(team),
         "documents": documents(goal.spec.documents),
         "outputs": _outputs(goal, task),
@@ -41,14 +53,14 @@ def instructions(team: Mapping[str, str]) -> str:
     return "".join(f"\nThe team's instructions ({name}):\n\n{text}\n" for name, text in team.items())
 
 
-def rework(task: TaskStatus, log: str) -> str:
+def rework(task: TaskStatus, log: str, goes_on: bool) -> str:
     """Why the last attempt was not taken, and what is still there of it."""
     failed = [attempt for attempt in task.attempts if attempt.state == "failed"]
     if not failed and not task.reason:
         return ""
     last = failed[-1] if failed else None
     said = f"\nAn earlier attempt was not accepted: {last.reason if last else task.reason}\n"
-    if last and last.kept:
+    if goes_on:
         said += "Its files are in the worktree: correct them, do not start from nothing.\n"
     return said + (data_block("the log of that attempt", log, 6000) if log else "")
 

@@ -117,7 +117,7 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
     template = await services.git(templates.load, "execute", services.home, services.environ)
     return Job(
         Phase.EXECUTE,
-        brief(template, attempt.goal, task, team, log),
+        brief(template, attempt.goal, task, team, log, goes_on=attempt.goes_on),
         attempt.slot.path,
         attempt.run_dir,
         environ=services.environ,
