@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from mo_daemon.agents import locate
 from mo_git.errors import MoError
@@ -20,6 +23,12 @@ API = {"claude": "/messages", "codex": "/responses"}
 
 # A regular expression for steps ("when", "until"): whether the prompt tells of an earlier attempt.
 AGAIN = "was not[ ]accepted"
+
+
+no_bundles = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) for name in ("claude_agent_sdk", "codex_cli_bin")),
+    reason="packages that bundle the agents' programs are installed here",
+)
 
 
 def do(*steps: Mapping[str, Any]) -> str:

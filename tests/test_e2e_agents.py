@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agents import PYTEST_GATE, do, keys, run, settings
+from tests.agents import KINDS, PYTEST_GATE, do, keys, run, settings
 from tests.driver import Mo, plan, writes
 from tests.stub_api import StubApi
 from tests.support import RepoBuilder
@@ -86,11 +87,12 @@ def test_a_failed_check_is_reworked(agents: Mo) -> None:
     assert right
 
 
-def test_a_spent_budget_stops_the_goal(agents: Mo) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spent_budget_stops_the_goal(agents: Mo, kind: str) -> None:
     costly = {"write": ["a.py", "A = 1\n"], "usage": {"in": 5_000_000, "cached": 0, "out": 500_000}}
     tasks = [
-        {"id": "a", "prompt": do(costly, {"say": "x"}), "provider": "codex"},
-        {"id": "b", "prompt": do({"write": ["b.py", "B = 1\n"]}), "provider": "codex", "depends_on": ["a"]},
+        {"id": "a", "prompt": do(costly, {"say": "x"}), "provider": kind},
+        {"id": "b", "prompt": do({"write": ["b.py", "B = 1\n"]}), "provider": kind, "depends_on": ["a"]},
     ]
     goal = run(agents, plan(tasks), "--budget", "0.5", code=9)
     assert goal["state"] == "over_budget"
@@ -142,6 +144,42 @@ def test_what_agents_said_is_shown_in_words(agents: Mo) -> None:
         assert "[[do:" in agents("show", f"{goal['id']}/a", "--prompt").out
     rows = agents.json("cost", "--by", "provider")["rows"]
     assert {row["key"] for row in rows} == {"claude", "codex"}
+
+
+def shop(name: str, code: str) -> list[dict[str, Any]]:
+    """The steps of an agent that adds a module to the demo's shop, with a test."""
+    test = (
+        "import unittest\n\nfrom shop import NAME\n\n\nclass Tests(unittest.TestCase):\n"
+        "    def test_it(self):\n        self.assertTrue(NAME)\n"
+    ).replace("NAME", name)
+    files = [{"write": [f"shop/{name}.py", code]}, {"write": [f"tests/test_{name}.py", test]}]
+    return [{"calls": files}, {"say": f"Added shop/{name}.py and its test."}]
+
+
+SHOP = {
+    "discount": "def discounted(cents, percent):\n    return cents * (100 - percent) // 100\n",
+    "voucher": "import re\n\n\ndef is_code(text):\n    return bool(re.fullmatch('[A-Z]{4}-[0-9]{4}', text))\n",
+    "offer": (
+        "from shop.discount import discounted\nfrom shop.voucher import is_code\n\n\n"
+        "def offer(cents, code):\n    return discounted(cents, 10) if is_code(code) else cents\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_demo_with_a_real_agent(agents: Mo, api: StubApi, tmp_path: Path, kind: str) -> None:
+    """The demo's own plan, with no script in it: the stub knows what each of its prompts asks for."""
+    api.replies += [(f"Add the file shop/{name}.py", shop(name, code)) for name, code in SHOP.items()]
+    tables = {name: table for name, table in settings(api, "restricted").items() if name in KINDS}
+    for name, table in tables.items():  # it has settings of its own; of the user's, the environment counts
+        for key, value in table.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            agents.environ[f"MO_{name}__{key}".upper()] = text
+    out = agents("--json", "demo", "--agent", kind, "--keep", str(tmp_path / "demo"), timeout=110).out
+    ended = json.loads(out.splitlines()[-1])
+    assert (set(ended["landed"]), ended["as_expected"]) == (set(SHOP), True)
+    made = RepoBuilder(tmp_path / "demo" / "shop").tree(f"mo/{ended['goal']}/integration")
+    assert {made[f"shop/{name}.py"] + "\n" for name in SHOP} == set(SHOP.values())
 
 
 # -- planning -----------------------------------------------------------------------------------------
