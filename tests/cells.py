@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -183,17 +183,22 @@ class Cell:
         """All that a program must not change: path -> type, mode and content."""
         top = top or self.top
         own = [self.worktree, self.room.home, self.room.cache, self.state / "repo-1/views"]
-        mine = {top / path.relative_to(self.top) for path in own}
-        found: dict[str, str] = {}
-        stack = [top]
-        while stack:
-            for path in stack.pop().iterdir():
-                found[str(path.relative_to(top))] = _digest(path)
-                if path.is_dir() and not path.is_symlink() and path not in mine:
-                    stack.append(path)
+        found = digests(top, {top / path.relative_to(self.top) for path in own})
         pointer = top / (self.worktree / ".git").relative_to(self.top)
         found["pointer"] = _digest(pointer) if os.path.lexists(pointer) else "gone"
         return found
+
+
+def digests(top: Path, without: Set[Path] = frozenset()) -> dict[str, str]:
+    """Path -> type, mode and content of all below a directory but what these hold."""
+    found: dict[str, str] = {}
+    stack = [top]
+    while stack:
+        for path in stack.pop().iterdir():
+            found[str(path.relative_to(top))] = _digest(path)
+            if path.is_dir() and not path.is_symlink() and path not in without:
+                stack.append(path)
+    return found
 
 
 def _digest(path: Path) -> str:

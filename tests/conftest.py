@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import need
 from tests.driver import Mo
+from tests.stub_api import StubApi
 from tests.support import RepoBuilder
 
 SEALED = {
@@ -58,3 +60,17 @@ def mo(repo: RepoBuilder) -> Iterator[Mo]:
     yield driver
     driver.stop()
     assert driver.programs() == []
+
+
+@pytest.fixture
+def api() -> Iterator[StubApi]:
+    """A provider on loopback for the real agents' programs."""
+    with StubApi() as running:
+        yield running
+
+
+@pytest.fixture
+def mode() -> str:
+    """How agents are contained: by mo's sandbox."""
+    need.require("bwrap")
+    return "restricted"

@@ -33,18 +33,29 @@ class Done:
 
 
 class Mo:
-    """One repository's `mo`.  `local` settings go to `.mo/local.toml`."""
+    """One repository's `mo`.  `local` settings go to `.mo/local.toml`.
 
-    def __init__(self, repo: RepoBuilder, environ: Mapping[str, str] | None = None) -> None:
+    `environ` is added to the test's own, or is all (`alone`); `before`: what stands before the command line.
+    """
+
+    def __init__(
+        self,
+        repo: RepoBuilder,
+        environ: Mapping[str, str] | None = None,
+        *,
+        before: Sequence[str] = (),
+        alone: bool = False,
+    ) -> None:
         self.repo = repo
-        self.environ = {**os.environ, **(environ or {})}
+        self.environ = {**({} if alone else os.environ), **(environ or {})}
+        self.before = before
 
     def __call__(
         self, *args: str, code: int | None = 0, timeout: float = 90, cwd: Path | None = None
     ) -> Done:
         """Run `mo ARGS`; `code` is the exit code to expect (None: any)."""
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "mo_git", *args],
+            [*self.before, sys.executable, "-P", "-m", "mo_git", *args],
             cwd=cwd or self.repo.path,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -66,7 +77,7 @@ class Mo:
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Run `mo ARGS` without waiting for it."""
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "mo_git", *args],
+            [*self.before, sys.executable, "-P", "-m", "mo_git", *args],
             cwd=self.repo.path,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -143,7 +154,7 @@ class Mo:
 
     def programs(self) -> list[int]:
         """Live processes whose working directory or command line is in this repository's state."""
-        state = os.environ["XDG_STATE_HOME"]
+        state = self.environ.get("XDG_STATE_HOME") or f"{self.environ['HOME']}/.local/state"
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():

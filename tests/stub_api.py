@@ -21,7 +21,11 @@ which the schema requires; one with "when" (a regular expression) only where tha
     {"hang": "before" | "within"}                silence until the program goes away
     {"drop": true}                               the connection breaks inside the stream
 
-Any step may have "usage": {"in": 1000, "cached": 0, "out": 50} and "stop" (Anthropic's stop reason).
+Any step may have "usage": {"in": 1000, "cached": 0, "out": 50} and "stop" (Anthropic's stop reason).  It
+may be for some requests only: "when" and "until" (regular expressions) where that is found in the prompt, or
+is not; "api" ("messages" or "responses") for one of the two.
+
+Prompts without a script are answered by `replies`: the steps of the first pattern that is found in them.
 """
 
 from __future__ import annotations
@@ -58,7 +62,8 @@ class Request:
 class Turn:
     """What a request asks for, whatever the API: its texts and how many rounds of answers came since."""
 
-    script: str  # the text that holds the script
+    api: str  # messages or responses
+    script: str  # the text that holds the script; without one, all that the user said
     rounds: int
     directory: str
     tools: frozenset[str]
@@ -71,6 +76,7 @@ class StubApi:
 
     requests: list[Request] = field(default_factory=list)
     served: dict[tuple[str, int], int] = field(default_factory=dict)  # faults with `times`
+    replies: list[tuple[str, list[Json]]] = field(default_factory=list)  # pattern, steps
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
@@ -123,7 +129,11 @@ class StubApi:
             fit = [answer for answer in answers if re.search(answer.get("when", ""), turn.script)]
             if fit:
                 return {"answer": {key: value for key, value in fit[-1].items() if key != "when"}}
-        steps: list[Json] = next((value for kind, value in reversed(found) if kind == "do"), [])
+        replies = (given for pattern, given in self.replies if re.search(pattern, turn.script))
+        steps: list[Json] = next((value for kind, value in reversed(found) if kind == "do"), None) or next(
+            replies, []
+        )
+        steps = [step for step in steps if is_for(step, turn)]
         rounds = turn.rounds
         for number, step in enumerate(steps):
             if is_fault(step):
@@ -146,6 +156,15 @@ class StubApi:
 
 def is_fault(step: Mapping[str, Any]) -> bool:
     return any(key in step for key in ("status", "fail", "hang", "drop"))
+
+
+def is_for(step: Mapping[str, Any], turn: Turn) -> bool:
+    until = step.get("until")
+    return (
+        step.get("api", turn.api) == turn.api
+        and re.search(step.get("when", ""), turn.script) is not None
+        and (until is None or re.search(until, turn.script) is None)
+    )
 
 
 def scripts(text: str) -> list[tuple[str, Any]]:
@@ -182,15 +201,17 @@ def text_of(content: Any) -> str:
     return "\n".join(block.get("text") or "" for block in content or [] if isinstance(block, dict))
 
 
-def turn_of(messages: Sequence[tuple[str, str]], context: str, tools: frozenset[str], schema: Any) -> Turn:
+def turn_of(
+    api: str, messages: Sequence[tuple[str, str]], context: str, tools: frozenset[str], schema: Any
+) -> Turn:
     """From (role, text) of a conversation: the last text with a script, and the answers after it."""
     last = max((i for i, (role, text) in enumerate(messages) if role == "user" and scripts(text)), default=-1)
     rounds = sum(role == "assistant" for role, _ in messages[last + 1 :])
     places = _DIRECTORY.findall(context + "\n".join(text for _, text in messages))
     required = None if schema is None else frozenset(schema.get("required", ()))
-    return Turn(
-        messages[last][1] if last >= 0 else "", rounds, places[-1] if places else ".", tools, required
-    )
+    said = "\n".join(text for role, text in messages if role == "user")
+    script = messages[last][1] if last >= 0 else said
+    return Turn(api, script, rounds, places[-1] if places else ".", tools, required)
 
 
 # -- Anthropic ----------------------------------------------------------------------------------------
@@ -201,7 +222,7 @@ def anthropic_turn(body: Json) -> Turn:
     tools = {tool["name"]: tool for tool in body.get("tools", [])}
     asked = tools.get("StructuredOutput")
     schema = asked["input_schema"] if asked else None
-    return turn_of(messages, text_of(body.get("system")), frozenset(tools), schema)
+    return turn_of("messages", messages, text_of(body.get("system")), frozenset(tools), schema)
 
 
 def anthropic_content(step: Json, turn: Turn) -> list[Json]:
@@ -285,7 +306,7 @@ def openai_turn(body: Json) -> Turn:
         elif kind == "additional_tools":
             tools |= {tool["name"] for group in item["tools"] for tool in group.get("tools", [group])}
     asked = body.get("text", {}).get("format", {})
-    return turn_of(messages, body.get("instructions", ""), frozenset(tools), asked.get("schema"))
+    return turn_of("responses", messages, body.get("instructions", ""), frozenset(tools), asked.get("schema"))
 
 
 def openai_output(step: Json, turn: Turn) -> list[Json]:

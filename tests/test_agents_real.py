@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,40 +19,20 @@ from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome
 from mo_daemon.agents.settings import AgentSettings
 from mo_daemon.agents.stream import LineSplitter
 from mo_git import locate, process
-from mo_git.errors import MoError
 from mo_git.model import FailureClass as F
 from mo_git.model import Phase
-from tests import need
+from tests.agents import API, KINDS, do, program
 from tests.stub_api import StubApi
 from tests.support import RepoBuilder
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("claude", "codex")
-API = {"claude": "/messages", "codex": "/responses"}
 SCHEMA = {
     "type": "object",
     "properties": {"steps": {"type": "array", "items": {"type": "string"}}},
     "required": ["steps"],
     "additionalProperties": False,
 }
-
-
-@pytest.fixture
-def api() -> Iterator[StubApi]:
-    with StubApi() as running:
-        yield running
-
-
-def program(kind: str) -> str:
-    try:
-        return str(locate.find(kind, "", os.environ).path)
-    except MoError as error:
-        return need.missing(f"{error.message}: {error.hint}")
-
-
-def do(*steps: Mapping[str, Any]) -> str:
-    return f"Do it. [[do: {json.dumps(steps)}]]"
 
 
 @dataclass

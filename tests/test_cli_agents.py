@@ -5,7 +5,6 @@ The program is a script in place of claude: it prints what the real one prints.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shlex
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from mo_git.errors import Exit
+from tests.agents import no_bundles
 from tests.driver import Mo, plan
 from tests.support import RepoBuilder
 
@@ -72,10 +72,7 @@ def use(mo: Mo, tmp_path: Path, events: tuple[dict[str, Any], ...] = SAYS, then:
     return command
 
 
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(name) for name in ("claude_agent_sdk", "codex_cli_bin")),
-    reason="packages that bundle the agents' programs are installed here",
-)
+@no_bundles
 def test_without_any_agent(mo: Mo) -> None:
     nowhere = {"PATH": "/usr/bin:/bin"}
     mo.environ = {**mo.environ, **nowhere}

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from mo_daemon.prompts import data_block
-from mo_git import locate
-from mo_git.errors import MoError
-from tests import need
+from tests.agents import KINDS, PYTEST_GATE, do, keys, run, settings
 from tests.driver import Mo, plan, writes
 from tests.stub_api import StubApi
 from tests.support import RepoBuilder
@@ -25,65 +23,21 @@ CALC = {
     "calc.py": "def add(a, b):\n    return a + b\n",
     "test_calc.py": "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
     "CLAUDE.md": "The word of the team is tangerine.\n",
-    "AGENTS.md": "The word of the team is tangerine.\n",
+    "AGENTS.md": "Its other word is quince.\n",
 }
-
-
-def do(*steps: Mapping[str, Any]) -> str:
-    return f"Please do it. [[do: {json.dumps(steps)}]]"
-
-
-def program(kind: str) -> str:
-    try:
-        return str(locate.find(kind, "", os.environ).path)
-    except MoError as error:
-        return need.missing(f"{error.message}: {error.hint}")
-
-
-@pytest.fixture
-def api() -> Iterator[StubApi]:
-    with StubApi() as running:
-        yield running
-
-
-@pytest.fixture
-def mode() -> str:
-    """How agents are contained: by mo's sandbox."""
-    need.require("bwrap")
-    return "restricted"
 
 
 @pytest.fixture
 def agents(repo: RepoBuilder, api: StubApi, mode: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo]:
     """`mo` whose claude and codex talk to the stub."""
-    programs = {kind: program(kind) for kind in ("claude", "codex")}
-    for key, value in {**api.claude_environ(), "STUB_API_KEY": "test-key", "CODEX_API_KEY": "k"}.items():
+    for key, value in keys(api).items():
         monkeypatch.setenv(key, value)
     driver = Mo(repo)
     repo.commit(CALC)
-    driver.configure(
-        gate={"command": f"{sys.executable} -m pytest -q -p no:cacheprovider"},
-        claude={"command": programs["claude"], "execution_security_mode": mode},
-        codex={
-            "command": programs["codex"],
-            "default_model": "gpt-5.5",
-            "config": list(api.codex_settings()),
-            "env_pass": ["STUB_API_KEY"],
-            "execution_security_mode": mode,
-        },
-        retry={"base_seconds": 0.1},
-    )
+    driver.configure(gate={"command": PYTEST_GATE}, **settings(api, mode))
     yield driver
     driver.stop()
     assert driver.programs() == []
-
-
-def run(mo: Mo, text: str, *args: str, code: int = 0) -> dict[str, Any]:
-    file = mo.repo.path.parent / "plan.json"
-    file.write_text(text)
-    mo("do", f"@{file}", *args, code=code, timeout=150)
-    document: dict[str, Any] = mo.json("show", "@last")["goal"]
-    return document
 
 
 def test_two_agents_in_parallel_and_one_after_them(agents: Mo, api: StubApi) -> None:
@@ -111,7 +65,8 @@ def test_two_agents_in_parallel_and_one_after_them(agents: Mo, api: StubApi) -> 
     said = "\n".join(api.prompts("/responses"))
     assert "made mul" in said  # what a dependency reported reaches its dependents, as data
     for path in ("/messages", "/responses"):
-        assert {text.count("tangerine") for text in api.prompts(path)} == {1}  # the team's word, once each
+        for word in ("tangerine", "quince"):  # what each team file says, once each
+            assert {text.count(word) for text in api.prompts(path)} == {1}
 
 
 def test_an_output_of_one_agent_reaches_another(agents: Mo, api: StubApi) -> None:
@@ -176,11 +131,12 @@ def test_a_failed_check_is_reworked(agents: Mo) -> None:
     assert right
 
 
-def test_a_spent_budget_stops_the_goal(agents: Mo) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spent_budget_stops_the_goal(agents: Mo, kind: str) -> None:
     costly = {"write": ["a.py", "A = 1\n"], "usage": {"in": 5_000_000, "cached": 0, "out": 500_000}}
     tasks = [
-        {"id": "a", "prompt": do(costly, {"say": "x"}), "provider": "codex"},
-        {"id": "b", "prompt": do({"write": ["b.py", "B = 1\n"]}), "provider": "codex", "depends_on": ["a"]},
+        {"id": "a", "prompt": do(costly, {"say": "x"}), "provider": kind},
+        {"id": "b", "prompt": do({"write": ["b.py", "B = 1\n"]}), "provider": kind, "depends_on": ["a"]},
     ]
     goal = run(agents, plan(tasks), "--budget", "0.5", code=9)
     assert goal["state"] == "over_budget"
@@ -289,6 +245,44 @@ def test_two_entries_of_one_kind_with_models_of_their_own(agents: Mo, api: StubA
     assert models == {"gpt-5.5-mini", "gpt-5.5-max"}
     assert set(agents.goal().spent) == {"small", "large"}
     assert {row["key"] for row in agents.json("cost", "--by", "provider")["rows"]} == {"small", "large"}
+
+
+def shop(name: str, code: str) -> list[dict[str, Any]]:
+    """The steps of an agent that adds a module to the demo's shop, with a test."""
+    test = (
+        "import unittest\n\nfrom shop import NAME\n\n\nclass Tests(unittest.TestCase):\n"
+        "    def test_it(self):\n        self.assertTrue(NAME)\n"
+    ).replace("NAME", name)
+    files = [{"write": [f"shop/{name}.py", code]}, {"write": [f"tests/test_{name}.py", test]}]
+    return [{"calls": files}, {"say": f"Added shop/{name}.py and its test."}]
+
+
+SHOP = {
+    "discount": "def discounted(cents, percent):\n    return cents * (100 - percent) // 100\n",
+    "voucher": (
+        "import re\n\n\ndef is_code(text):\n    return bool(re.fullmatch('[A-Z]{4}-[0-9]{4}', text))\n"
+    ),
+    "offer": (
+        "from shop.discount import discounted\nfrom shop.voucher import is_code\n\n\n"
+        "def offer(cents, code):\n    return discounted(cents, 10) if is_code(code) else cents\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_demo_with_a_real_agent(agents: Mo, api: StubApi, tmp_path: Path, kind: str) -> None:
+    """The demo's own plan, with no script in it: the stub knows what each of its prompts asks for."""
+    api.replies += [(f"Add the file shop/{name}.py", shop(name, code)) for name, code in SHOP.items()]
+    tables = {name: table for name, table in settings(api, "restricted").items() if name in KINDS}
+    for name, table in tables.items():  # it has settings of its own; of the user's, the environment counts
+        for key, value in table.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            agents.environ[f"MO_{name}__{key}".upper()] = text
+    out = agents("--json", "demo", "--agent", kind, "--keep", str(tmp_path / "demo"), timeout=110).out
+    ended = json.loads(out.splitlines()[-1])
+    assert (set(ended["landed"]), ended["as_expected"]) == (set(SHOP), True)
+    made = RepoBuilder(tmp_path / "demo" / "shop").tree(f"mo/{ended['goal']}/integration")
+    assert {made[f"shop/{name}.py"] + "\n" for name in SHOP} == set(SHOP.values())
 
 
 # -- planning -----------------------------------------------------------------------------------------

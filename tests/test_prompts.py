@@ -150,8 +150,8 @@ def test_a_briefing_with_everything() -> None:
     story.fail("b", "check failed")
     story.tell(Kind.RETRIED, "b", hint="look again")
     story.tell(Kind.ATTEMPT_STARTED, "b", 2, token="t", base="b")
-    team = {"AGENTS.md": "Be brief."}
-    said = brief(EVERYTHING, story.goal, story.goal.tasks["b"], team, "AssertionError", "Mind the dust.")
+    task, team = story.goal.tasks["b"], {"AGENTS.md": "Be brief."}
+    said = brief(EVERYTHING, story.goal, task, team, "AssertionError", "Mind the dust.", goes_on=True)
     assert said == (
         "The b|Make b.|This must pass when you are done: pytest -q|\nExpected to change: b.py\n|"
         "\nAn earlier attempt was not accepted.\n"

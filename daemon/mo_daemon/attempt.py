@@ -153,11 +153,26 @@ def _prepare_worktree(attempt: Attempt) -> None:
     attempt.services.pool.point(attempt.slot, branch=attempt.branch, commit=attempt.base)
     if attempt.task.spec.output is not None:
         outputs.refuse_own(attempt.slot.path)
-    earlier = attempt.task.attempts[-2] if len(attempt.task.attempts) > 1 else None
-    if earlier and salvages(earlier.failure, earlier.kept) and attempt.agent.can_rework:
-        Git(attempt.slot.path)("read-tree", "--reset", "-u", earlier.kept)
-        if attempt.task.spec.output is not None:
-            outputs.clear(attempt.slot.path)
+    attempt.goes_on = _salvage(attempt)
+    if attempt.goes_on and attempt.task.spec.output is not None:
+        outputs.clear(attempt.slot.path)
+
+
+def _salvage(attempt: Attempt) -> bool:
+    """Bring the work of the attempt before into the worktree; False where that is not possible or not wanted.
+
+    It is merged: as it was kept it would take back what landed since then.
+    """
+    repo, attempts = attempt.services.repo, attempt.task.attempts
+    earlier = attempts[-2] if len(attempts) > 1 else None
+    if not (earlier and salvages(earlier.failure, earlier.kept) and attempt.agent.can_rework):
+        return False
+    kept = refs.read(repo, earlier.kept) if earlier.kept.startswith("refs/") else None
+    tree = attempt.services.merger.merge(attempt.base, kept).tree if kept else None
+    if tree is None:
+        return False
+    Git(attempt.slot.path)("read-tree", "--reset", "-u", tree)
+    return True
 
 
 def _keep_what_lies_there(attempt: Attempt) -> None:

@@ -32,6 +32,7 @@ class Attempt:
     run_dir: Path
     cell: Cell | None = None
     state_dir: Path | None = None
+    goes_on: bool = False  # the work of the attempt before is in the worktree
 
     @property
     def branch(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from mo_daemon.classify import salvages
 from mo_daemon.prompts import data_block, fill
 from mo_git.lifecycle import GoalStatus, TaskStatus
 from mo_git.model import TaskSpec
@@ -22,11 +21,19 @@ OUTPUT_FILE = ".mo-output.json"
 
 
 def brief(
-    template: str, goal: GoalStatus, task: TaskStatus, team: Mapping[str, str], log: str, lessons: str = ""
+    template: str,
+    goal: GoalStatus,
+    task: TaskStatus,
+    team: Mapping[str, str],
+    log: str,
+    lessons: str = "",
+    *,
+    goes_on: bool = False,
 ) -> str:
     """The prompt of an attempt.  `team`: instruction files of the repository; `log`: the last failure's.
 
-    `lessons`: what earlier work taught, in the words of people who are trusted.
+    `lessons`: what earlier work taught, in the words of people who are trusted; `goes_on`: the last attempt's
+    work is in the worktree.
     """
     spec = task.spec
     check = (
@@ -41,7 +48,7 @@ def brief(
         "prompt": prompt + _asked_for(spec),
         "check": check,
         "writes": writes,
-        "rework": rework(task, log),
+        "rework": rework(task, log, goes_on),
         "instructions": instructions(team),
         "lessons": f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else "",
         "documents": documents(goal.spec.documents),
@@ -55,14 +62,13 @@ def instructions(team: Mapping[str, str]) -> str:
     return "".join(f"\nThe team's instructions ({name}):\n\n{text}\n" for name, text in team.items())
 
 
-def rework(task: TaskStatus, log: str) -> str:
+def rework(task: TaskStatus, log: str, goes_on: bool) -> str:
     """Why the last attempt was not taken, what is still there of it, and what a person said since."""
     failed = [attempt for attempt in task.attempts if attempt.state == "failed"]
     said = ""
     if failed:
-        last = failed[-1]
-        said = "\nAn earlier attempt was not accepted.\n" + data_block("why not", last.reason)
-        if salvages(last.failure, last.kept):
+        said = "\nAn earlier attempt was not accepted.\n" + data_block("why not", failed[-1].reason)
+        if goes_on:
             said += "\nIts files are in the worktree: correct them, do not start from nothing.\n"
         said += data_block("the log of that attempt", log, 6000) if log else ""
     return said + (f"\nA person says about this attempt: {task.hint}\n" if task.hint else "")

@@ -112,7 +112,7 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
         declared = await services.git(quarters.trusted_files, services, attempt.slot.path)
     return Job(
         Phase.EXECUTE,
-        brief(template, attempt.goal, task, team, log, lessons),
+        brief(template, attempt.goal, task, team, log, lessons, goes_on=attempt.goes_on),
         attempt.slot.path,
         attempt.run_dir,
         environ=services.environ,

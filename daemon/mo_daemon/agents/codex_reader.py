@@ -37,6 +37,7 @@ _BY_TEXT = tuple(
         (r"^quota exceeded|^.{0,60}insufficient_quota", F.NO_CREDIT),
         (r"^(stream disconnected before completion: )?rate limit (exceeded|reached)", F.RATE_LIMIT),
         (r"^codex ran out of room in the model.s context window", F.CONTEXT_OVERFLOW),
+        (r'^\{.*"code":\s*"context_length_exceeded"', F.CONTEXT_OVERFLOW),  # older ones pass it on as it is
         (r"^selected model is at capacity", F.OVERLOADED),
         (r"^.{0,10}currently experiencing high demand", F.PROVIDER_DOWN),
         (r"^missing environment variable: ", F.AUTH),
@@ -174,8 +175,8 @@ class CodexReader:
             self._count(self._rollout.total(self._session))
             more["usage"] = self._usage
             return self._unsaid(ending, stderr, now, more)
-        refused = self._changes["failed"] and not self._changes["completed"]
-        if refused and _DEAD_SANDBOX in stderr and not self._job.contained:  # there its own one is off
+        dead = _DEAD_SANDBOX in stderr and not self._job.contained  # in mo's sandbox its own is off
+        if dead and self._changes["failed"] and not self._changes["completed"]:
             reason = "CODEX_HOME lies below the temporary directory: its sandbox lets nothing run"
             return failed(F.BAD_CONFIG, reason, **more)
         return self._good(more)

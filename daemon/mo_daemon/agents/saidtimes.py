@@ -20,7 +20,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
 _AT = re.compile(
     r"\b(?:try again at|resets?(?: at)?)\s+"
     r"(?:(?P<month>[A-Za-z]{3})[a-z]*\.? (?P<day>\d{1,2})(?:st|nd|rd|th)?(?:,? (?P<year>\d{4}))?,?(?: at)? )?"
-    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?(?::\d{2})?\s?(?P<half>[ap]\.?m\.?)?"
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?(?::(?P<second>\d{2}))?\s?(?P<half>[ap]\.?m\.?)?"
     r"(?:\s*\((?P<zone>[A-Za-z0-9_+\-/]+)\))?",
     re.IGNORECASE,
 )
@@ -30,7 +30,8 @@ _LONGEST = 400 * 86400.0
 def said_time(text: str, now: float) -> float | None:
     """The time after `now` (epoch seconds) that a message names; None where it names none.
 
-    A time of day without a date is the next one; without a zone it is this machine's.
+    A time of day without a date is the next one; without a zone it is this machine's.  One that is said to
+    the minute is the end of that minute: programs cut the seconds off.
     """
     if within := _WITHIN.search(text):
         seconds = sum(float(n) * _seconds(unit) for n, unit in _PART.findall(within[1]))
@@ -55,12 +56,16 @@ def _point(match: re.Match[str], now: float) -> float | None:
     if match["half"]:
         hour = hour % 12 + (12 if match["half"].lower().startswith("p") else 0)
     try:
-        when = here.replace(hour=hour, minute=int(match["minute"] or 0), second=0, microsecond=0)
-        if not match["month"]:
-            return (when if when > here else when + timedelta(days=1)).timestamp()
-        month = _MONTHS.index(match["month"].lower()) + 1
-        when = when.replace(month=month, day=int(match["day"]), year=int(match["year"] or here.year))
-        if not match["year"] and when < here:
+        second = int(match["second"] or 0)
+        when = here.replace(hour=hour, minute=int(match["minute"] or 0), second=second, microsecond=0)
+        if match["month"]:
+            month = _MONTHS.index(match["month"].lower()) + 1
+            when = when.replace(month=month, day=int(match["day"]), year=int(match["year"] or here.year))
+        if match["minute"] and not match["second"]:
+            when += timedelta(minutes=1)
+        if not match["month"] and when <= here:
+            when += timedelta(days=1)
+        elif match["month"] and not match["year"] and when < here:
             when = when.replace(year=here.year + 1)
     except ValueError:
         return None
