@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_git.errors import MoError
 from mo_git.git import refs, worktrees
+from mo_git.git.files import delete_tree
 from mo_git.lifecycle import GoalStatus, has_ended, new_goal, replay
 from mo_git.model import GoalSpec, Plan
 
@@ -160,12 +160,18 @@ class Chores:
     def _collect(self, goal: GoalStatus, dry: bool) -> tuple[list[str], int]:
         """Logs and keep-refs of a goal, and its task branches that integration contains."""
         repo, lines, freed = self.services.repo, [], 0
-        logs = self.services.home.path / "runs" / goal.id
-        if logs.exists():
-            freed += _size(logs)
-            lines.append(f"logs {logs}")
-            if not dry:
-                shutil.rmtree(logs, ignore_errors=True)
+        state = self.services.state
+        places = {
+            "logs": self.services.home.path / "runs" / goal.id,
+            "homes": state / "cells" / goal.id,
+            "homes of agents": state / "agents" / goal.id,
+        }
+        for what, place in places.items():
+            if place.exists():
+                freed += _size(place)
+                lines.append(f"{what} {place}")
+                if not dry:
+                    delete_tree(place)
         prefix = f"{self.services.settings.git.branch_prefix}{goal.id}/"
         for name, oid in refs.listing(repo, f"refs/heads/{prefix}").items():
             if name.endswith("/integration"):
