@@ -130,10 +130,10 @@ def test_main_only_ever_points_at_gated_trees_or_a_persons_commits(mo: Mo, held:
     if not held:
         repo.git("switch", "-q", "-c", "elsewhere")
         repo.git("symbolic-ref", "HEAD", "refs/heads/main")
-    until = time.monotonic() + seconds
     said: list[str] = []
     codes: dict[str, list[int]] = {"left": [], "right": []}
     run(mo, [{"id": "first", "run": sh("true")}])  # .mo/ is ignored from here on
+    until = time.monotonic() + seconds
     if not held:
         repo.git("switch", "-q", "elsewhere")
     together(
