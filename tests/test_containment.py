@@ -74,6 +74,8 @@ def test_tool_chains_are_looked_for_once_in_a_goal(repo: RepoBuilder, tmp_path: 
     (repo.path / "node_modules/x").touch()
     assert shown("one/b") == shown(".gates/1", goal="one") == {".venv"}
     assert shown("two/a") == {".venv", "node_modules"}
+    contained.forget("one")
+    assert shown("one/b") == {".venv", "node_modules"}
 
 
 def test_a_fresh_home_is_empty_and_caches_are_apart(repo: RepoBuilder, tmp_path: Path) -> None:

@@ -160,3 +160,17 @@ def test_a_gate_that_needs_a_hidden_file_is_told_the_setting(mo: Mo, tmp_path: P
     )
     follow(mo, hint)
     mo("init", "--gate", gate)
+
+
+def test_a_place_to_write_that_would_open_the_repository_is_refused(mo: Mo, tmp_path: Path) -> None:
+    mo.repo.commit(PROJECT)
+    mo.configure(gate={"command": UNITTEST, "writable": [str(tmp_path)]})
+    error = json.loads(mo("--json", "init", code=Exit.CONFIG).err)["error"]
+    assert error["message"] == (
+        f"a sandbox in which {tmp_path} is writable would leave {mo.repo.path} unprotected"
+    )
+    file = tmp_path / "plan.json"
+    file.write_text(plan([GOOD]))
+    mo("do", f"@{file}", code=None)
+    assert mo.goal().state == "halted"
+    assert mo.goal().reason == f"{error['message']}; {error['hint']}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -128,10 +130,10 @@ def test_main_only_ever_points_at_gated_trees_or_a_persons_commits(mo: Mo, held:
     if not held:
         repo.git("switch", "-q", "-c", "elsewhere")
         repo.git("symbolic-ref", "HEAD", "refs/heads/main")
-    until = time.monotonic() + seconds
     said: list[str] = []
     codes: dict[str, list[int]] = {"left": [], "right": []}
     run(mo, [{"id": "first", "run": sh("true")}])  # .mo/ is ignored from here on
+    until = time.monotonic() + seconds
     if not held:
         repo.git("switch", "-q", "elsewhere")
     together(
@@ -411,7 +413,7 @@ def test_gc_removes_what_ended_goals_left_and_nothing_else(mo: Mo) -> None:
     repo = mo.repo
     mo.configure(**QUICK)
     tasks: list[dict[str, Any]] = [
-        {"id": "good", "run": sh("echo g > g")},
+        {"id": "good", "run": sh("echo g > g"), "check": "true"},
         {"id": "bad", "run": sh("echo work > work; exit 1"), "max_attempts": 1},
         {"id": "out", "run": sh("echo r > red")},
     ]
@@ -442,6 +444,9 @@ def test_gc_removes_what_ended_goals_left_and_nothing_else(mo: Mo) -> None:
     assert not kept.exists()
     assert (Path(mo.goal(other).tasks["bad"].worktree) / "work").exists()
     assert not (repo.path / ".mo" / "runs" / goal).exists()
+    homes = [path.name for path in Path(os.environ["XDG_STATE_HOME"]).glob("mo/*/cells/*")]
+    assert goal not in homes
+    assert other in homes or not shutil.which("bwrap")  # the check ran in one
     assert checkout(repo) == before[1]
     mine = repo.git("for-each-ref")
     assert mo.json("gc")["details"] == []  # by age: what is left is young

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from mo_daemon.services import Services
 from mo_daemon.worktrees import Slot
 from mo_git.errors import MoError
 from mo_git.git import refs, worktrees
+from mo_git.git.files import delete_tree
 from mo_git.lifecycle import GoalStatus, has_ended, new_goal, replay
 from mo_git.model import GoalSpec, Plan
 
@@ -171,7 +171,7 @@ class Chores:
                 freed += _size(directory)
                 lines.append(f"{what} {directory}")
                 if not dry:
-                    shutil.rmtree(directory, ignore_errors=True)
+                    delete_tree(directory)
         prefix = f"{self.services.settings.git.branch_prefix}{goal.id}/"
         kept = self._kept_worktrees(goal)  # gone by now, but for a dry run
         for name, oid in refs.listing(repo, f"refs/heads/{prefix}").items():

@@ -208,6 +208,10 @@ class Containment:
             sandbox.prepare(Room(worktree, cell.home, cell.cache, view), places.homes, self.environ)
         return cell
 
+    def forget(self, goal: str) -> None:
+        """Look for tool chains again: a person may have installed something since."""
+        self._toolchains.pop(goal, None)
+
     def _toolchains_of(self, goal: str) -> tuple[Path, ...]:
         """Those of the main checkout, looked for once in each goal."""
         with _preparing:

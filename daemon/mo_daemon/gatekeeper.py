@@ -275,6 +275,7 @@ class Gatekeeper:
         its baseline.
         """
         services = self._services
+        services.containment.forget(goal.id)
         command = await self.command(goal)
         if command.command == NONE:
             return {

@@ -149,7 +149,11 @@ class Provisioner:
     ) -> None:
         """Run the teardown commands, each even where one before it failed; failures are only logged."""
         job = _Job(worktree, env, token, log, confinement)
-        cell = await in_thread(confinement.cell) if confinement and self._teardown else None
+        try:
+            cell = await in_thread(confinement.cell) if confinement and self._teardown else None
+        except (MoError, OSError) as error:  # the worktree itself could not be made
+            job.note(f"no teardown: {error}")
+            return
         for command in self._teardown:
             try:
                 await self._run(job, cell, command, "teardown")
