@@ -82,7 +82,7 @@ def attacked(
 ) -> tuple[GoalStatus, dict[str, str], dict[str, str]]:
     """A goal of which one task waits for its next attempt while another attacks; mo's refs before, after."""
     go = tmp_path / "go"
-    world.configure(retry={"base_seconds": 1000})
+    world.configure(retry={"base_seconds": 1000}, orchestrator={"tick_seconds": 1000})  # no look half way
     script = f"export REPO={world.repo.path} OTHER={world.repo.head('stranger')}; {free}{attack}"
     world.queue(sh("first", "kill -9 $$"), sh("evil", f"{wait_for_file(go)}; echo x > evil.txt; {script}"))
 
