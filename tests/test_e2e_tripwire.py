@@ -12,6 +12,7 @@ import pytest
 from mo_daemon.engine import Engine
 from mo_git.lifecycle import GoalStatus, has_ended
 from mo_git.model import FailureClass
+from tests.driver import Mo, plan
 from tests.support import RepoBuilder
 from tests.test_engine import World, running, sh, states, wait_for_file, world
 
@@ -82,7 +83,7 @@ def attacked(
 ) -> tuple[GoalStatus, dict[str, str], dict[str, str]]:
     """A goal of which one task waits for its next attempt while another attacks; mo's refs before, after."""
     go = tmp_path / "go"
-    world.configure(retry={"base_seconds": 1000})
+    world.configure(retry={"base_seconds": 1000}, orchestrator={"tick_seconds": 1000})  # no look half way
     script = f"export REPO={world.repo.path} OTHER={world.repo.head('stranger')}; {free}{attack}"
     world.queue(sh("first", "kill -9 $$"), sh("evil", f"{wait_for_file(go)}; echo x > evil.txt; {script}"))
 
@@ -260,6 +261,27 @@ def test_a_breach_is_told_with_the_other_failure(world: World, home: RepoBuilder
     assert tried.reason == (
         "changed the repository: core.pager was set in config (put back) (and it failed: exit code 3)"
     )
+
+
+def test_who_follows_a_goal_is_told(mo: Mo) -> None:
+    """By the real daemon; also afterwards by `mo show`."""
+    oid = mo.repo.branch("stranger", {"strange.txt": "x"})
+    mo.configure(gate={"command": "test ! -e red", "proof": "off"})
+    script = f"{FREE}git -C {mo.repo.path} branch -qD stranger; echo x > x.txt"
+    file = mo.repo.path.parent / "plan.json"
+    file.write_text(plan([{"id": "evil", "run": ["sh", "-c", script]}]))
+    followed = mo("do", f"@{file}").out
+    [change] = mo.json("show")["goal"]["changes"]
+    ran = f"{mo.goal().id}/evil#1"
+    put_back = f"git update-ref refs/heads/stranger {oid}"
+    assert change == {"what": "refs/heads/stranger was removed", "ran": [ran], "do": put_back}
+    assert f"  goal  refs/heads/stranger was removed, while {ran} ran: {put_back}\n" in followed
+    shown = mo("show").out
+    assert (
+        f"changed in the repository\n  refs/heads/stranger was removed, while {ran} ran  {put_back}\n"
+        in shown
+    )
+    assert "the repository was changed" in mo.log()
 
 
 # -- a person at work ---------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "git -C $MAIN commit -q --allow-empty -m x": GUARD,
     "git -c core.hooksPath= branch new": UNNOTICED,
     f"{FREE}git update-ref -d refs/heads/{BRANCH}": (f"refs/heads/{BRANCH} was removed !",),
+    f"{FREE}git update-ref refs/heads/mo/goal/other HEAD~1": ("refs/heads/mo/goal/other was changed !",),
+    f"{FREE}git -C $OTHER commit -q --allow-empty -m x": ("refs/heads/mo/goal/other was changed",),
     "git rev-parse HEAD > $GIT/refs/heads/victim": ("refs/heads/victim was changed",),
     f"{FREE}git -C $MAIN stash -q": UNNOTICED,
     "git config user.name Eve": UNNOTICED,

@@ -551,6 +551,26 @@ def test_the_lines_of_a_goal() -> None:
     ]
 
 
+def test_changes_of_the_repository() -> None:
+    """What may be the user's comes with the command that puts it back; the newest names who ran."""
+    story = Story(chain("a"))
+    story.start()
+    ran = [f"g/t{number}#1" for number in range(5)]
+    changes = [
+        {"what": "refs/heads/x was removed", "ran": ran[:1], "do": "git update-ref refs/heads/x abc"},
+        {"what": "hooks/pre-push was made (put back)", "ran": ran, "do": ""},
+        {"what": "refs/mo/g/base was changed", "ran": [], "do": ""},
+    ]
+    for change in changes:
+        story.tell(Kind.REPOSITORY_CHANGED, data=change)
+    assert [views.event_line(fact, story.goal) for fact in story.facts[-3:]] == [
+        "08:00:02  goal  refs/heads/x was removed, while g/t0#1 ran: git update-ref refs/heads/x abc",
+        "08:00:03  goal  hooks/pre-push was made (put back), while g/t0#1, g/t1#1, g/t2#1 and 2 more ran",
+        "08:00:04  goal  refs/mo/g/base was changed, not by mo",
+    ]
+    assert views.goal_document(story.goal)["goal"]["changes"] == changes
+
+
 def test_lines_of_the_rest() -> None:
     story = Story(chain("a", "b"))
     story.start()

@@ -109,7 +109,11 @@ def _ref(repo: Repo, difference: Difference, now: Snapshot, claims: Claims) -> F
     if name in claims.at_work:
         return Finding(difference, difference.text, True) if after is None else None
     if name.startswith(OWN_REFS) or name in claims.refs:
-        return Finding(difference, difference.text, True)
+        person = after is not None and is_explained(repo.common_dir, name, before or "", after) is True
+        remedy = (
+            f"mo recover {claims.refs[name]}" if name in claims.refs and name.endswith("/integration") else ""
+        )
+        return Finding(difference, difference.text, not person, remedy)
     ordinary = before is None or not name.startswith(("refs/heads/", "refs/tags/", _NOTES))
     if name.startswith("refs/replace/"):
         return Finding(difference, difference.text, False, _back(name, before, after))
