@@ -93,6 +93,32 @@ def test_a_program_of_ones_own_works_beside_commands(mo: Mo, tmp_path: Path, mod
     assert {agent["name"]: agent["usable"] for agent in mo.json("agents", "list")["agents"]}["mine"]
 
 
+def test_an_agent_at_its_cap_lets_others_go_on_and_says_what_waits(mo: Mo, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    wait = f"cat > /dev/null; until test -e {go}; do sleep 0.05; done; touch $MO_TASK.py"
+    declare(
+        mo,
+        tmp_path,
+        argv=["sh", "-c", wait],
+        prompt="stdin",
+        output="text",
+        max_parallel=1,
+        execution_security_mode="trusted_local",
+    )
+    tasks: list[dict[str, Any]] = [{"id": name, "prompt": "p", "provider": "mine"} for name in "abc"]
+    tasks.append({"id": "run", "run": writes("run.txt", "1\n")})
+    file = tmp_path / "plan.json"
+    file.write_text(plan(tasks))
+    mo("do", f"@{file}", "--detach")
+    mo.wait_for(lambda: mo.states().get("run") == "landed")  # a command needs no place among agents
+    waits = [{"why": "1 mine agent runs already", "tasks": 2}]
+    mo.wait_for(lambda: bool(mo.json("status")["goals"][0]["waits"] == waits))
+    assert "\n  2 ready tasks: 1 mine agent runs already" in mo("status").out
+    go.touch()
+    mo.wait_for(lambda: mo.goal().state == "done", 60)
+    assert mo.json("status")["goals"][0]["waits"] == []
+
+
 def test_names_that_nobody_declared(mo: Mo, tmp_path: Path) -> None:
     declare(mo, tmp_path)
     file = tmp_path / "plan.json"
@@ -170,6 +196,21 @@ def test_a_login_that_mo_keeps(mo: Mo, tmp_path: Path) -> None:
     assert mo("agents", "logout", "second").out == "the login of second is removed\n"
     assert mo("agents", "logout", "second").out == "mo keeps no login of second\n"
     assert who(mo, "second") == ["", "", ""]
+
+
+def test_a_login_is_in_the_cell_of_its_agent_and_of_no_other(mo: Mo, tmp_path: Path) -> None:
+    need.require("bwrap")
+    kept = stand_in(mo, tmp_path)
+    mo("agents", "login", "second")
+    login = kept / "second" / "cli" / ".credentials.json"
+    spy = f"cat > /dev/null; (cat {login} 2> /dev/null || echo hidden) > who"
+    mo.configure(
+        gate={"command": "none"},
+        sandbox={"read": [str(tmp_path / "programs")]},
+        **{"agents.second": {"kind": "claude"}, "agents.spy": {"kind": "generic", "argv": ["sh", "-c", spy]}},
+    )
+    assert who(mo, "second") == ["", f"{kept}/second/cli", ""]
+    assert who(mo, "spy") == ["hidden"]
 
 
 def test_a_token_is_read_from_standard_input(mo: Mo, tmp_path: Path) -> None:

@@ -357,14 +357,22 @@ def _choose(
     prefix = f"attempt {goal.id}/"
     own = goal.spec.parallel or limits.parallel
     own -= sum(key.startswith(prefix) for key in taken)
+    if min(own, room.slots) <= 0:
+        return chosen, held
+    agents = {}  # of the tasks that may start: only those are worth an order
+    for task in _ready(goal, taken, now):
+        agent = "" if task.spec.run is not None else limits.agent_of(goal, task)
+        if why := room.refusal(agent):
+            held[why] += 1
+        else:
+            agents[task.spec.id] = agent
     used = _used_groups(goal, taken)
-    for task in _startable(goal, taken, now) if own > 0 else ():
+    for task in _in_order(goal, agents):
         if min(room.slots, own - len(chosen)) <= 0:
             break
-        group = task.spec.group
+        group, agent = task.spec.group, agents[task.spec.id]
         if group in goal.plan.groups and used[group] >= goal.plan.groups[group]:
             continue
-        agent = "" if task.spec.run is not None else limits.agent_of(goal, task)
         if why := room.refusal(agent):
             held[why] += 1
             continue
@@ -387,8 +395,9 @@ def may_start(goal: GoalStatus) -> bool:
     )
 
 
-def _startable(goal: GoalStatus, taken: set[str], now: float) -> list[TaskStatus]:
-    tasks = [
+def _ready(goal: GoalStatus, taken: set[str], now: float) -> list[TaskStatus]:
+    """Tasks that only the limits can hold back."""
+    return [
         task
         for task in goal.tasks.values()
         if task.state in (TaskState.PENDING, TaskState.WAITING)
@@ -396,11 +405,15 @@ def _startable(goal: GoalStatus, taken: set[str], now: float) -> list[TaskStatus
         and goal.unblocked(task)
         and attempt_key(goal.id, task.spec.id) not in taken
     ]
-    if not tasks:
-        return []
+
+
+def _in_order(goal: GoalStatus, names: Iterable[str]) -> list[TaskStatus]:
+    """Tasks by their priority, then by how many wait for them."""
+    tasks = [goal.tasks[name] for name in names]
+    if len(tasks) < 2:
+        return tasks
     dependents = dag.dependents(goal.plan.tasks)
-    tasks.sort(key=lambda task: (-task.spec.priority, -len(dependents[task.spec.id])))
-    return tasks
+    return sorted(tasks, key=lambda task: (-task.spec.priority, -len(dependents[task.spec.id])))
 
 
 def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:

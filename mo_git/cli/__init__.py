@@ -39,7 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "recover": ("recover", "Compare the records with git and repair what differs."),
     "gc": ("gc", "Remove worktrees, logs and keep-refs that are no longer needed."),
     "daemon": ("daemon", "Start, stop or look at the background daemon."),
-    "agents": ("agents", "Show the agents found here, and prove that one works."),
+    "agents": ("agents", "Show the agents found here, log in, and prove that one works."),
     "config": ("config", "Show, check and change settings."),
     "trust": ("trust", "Let commands of this repository's tracked settings run."),
     "doctor": ("doctor", "Check git, the repository, the gate, the agents and the daemon."),
