@@ -236,6 +236,7 @@ STRAYS = {
     "git -C $REPO checkout -q -- README.md": "nothing brings overwritten files back",
     "git -C $REPO branch new; git -C $REPO stash; git -C $REPO status; true": "",
     "git switch -q --detach; git checkout -q -- .; git worktree add -q --detach $PWD/../../own": "",
+    "git clone -q . sub; git -C sub switch -q --detach; rm -rf sub": "",
     "git init -q $HOME/x; cd $HOME/x; git commit -q --allow-empty -m x; git switch -q -c y": "",
 }
 

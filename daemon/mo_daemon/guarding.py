@@ -66,7 +66,7 @@ def _strayed(attempt: Attempt) -> list[str]:
     found = []
     for line in tail(stray_file(attempt.run_dir)).splitlines():
         switched, _, place = line.partition(" ")
-        if Path(place) == top or Path(place).is_relative_to(slots):
+        if Path(place) == top or (Path(place).parent == slots and Path(place) != attempt.slot.path):
             back = f"git -C {place} switch -" if switched == "1" else "nothing brings overwritten files back"
             found.append(f"git changed files in {place} (not put back: {back})")
     return list(dict.fromkeys(found))
