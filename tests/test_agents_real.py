@@ -146,7 +146,14 @@ def test_instructions_that_it_reads_by_itself(bench: Bench) -> None:
 def test_hooks_of_the_repository_do_not_run(bench: Bench) -> None:
     hook = {"hooks": [{"type": "command", "command": "touch hook-ran"}]}
     settings = {"hooks": {"SessionStart": [hook], "Stop": [hook]}}
-    bench.repo.write({".claude/settings.json": json.dumps(settings)})
+    server = {"command": "touch", "args": ["hook-ran"]}
+    bench.repo.write(
+        {
+            ".claude/settings.json": json.dumps(settings),
+            ".mcp.json": json.dumps({"mcpServers": {"m": server}}),
+            ".codex/config.toml": '[mcp_servers.m]\ncommand = "touch"\nargs = ["hook-ran"]\n',
+        }
+    )
     assert bench.run("Say something.")[0].failure is None
     assert not (bench.repo.path / "hook-ran").exists()
 

@@ -21,7 +21,7 @@ _PASSED = (*_CREDENTIALS, "CODEX_CA_CERTIFICATE", "CODEX_HOME", "OPENAI_ORGANIZA
 class CodexAgent:
     can_rework = True
     kind = "codex"
-    reads = frozenset({"AGENTS.md"})  # files of the team that it reads by itself
+    reads: frozenset[str] = frozenset()  # files of the team that it reads by itself under these settings
     login = LOGINS[kind]
 
     def __init__(self, settings: AgentSettings, name: str = "codex") -> None:
