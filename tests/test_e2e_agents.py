@@ -158,7 +158,9 @@ def shop(name: str, code: str) -> list[dict[str, Any]]:
 
 SHOP = {
     "discount": "def discounted(cents, percent):\n    return cents * (100 - percent) // 100\n",
-    "voucher": "import re\n\n\ndef is_code(text):\n    return bool(re.fullmatch('[A-Z]{4}-[0-9]{4}', text))\n",
+    "voucher": (
+        "import re\n\n\ndef is_code(text):\n    return bool(re.fullmatch('[A-Z]{4}-[0-9]{4}', text))\n"
+    ),
     "offer": (
         "from shop.discount import discounted\nfrom shop.voucher import is_code\n\n\n"
         "def offer(cents, code):\n    return discounted(cents, 10) if is_code(code) else cents\n"
