@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
 from mo_git.ledger.reader import Reader
-from mo_git.lifecycle import GoalStatus, has_ended
+from mo_git.lifecycle import has_ended
 from mo_git.process import Identity, is_alive
 
 # Every `sh -n` of the gate really reads the tree: the gate proof spoils src/*.sh, and the gate goes red.

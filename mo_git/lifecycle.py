@@ -8,26 +8,22 @@ Late facts of an older attempt, and arrows that the table does not have, are ign
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 from mo_git import dag
-from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, TaskSpec, TaskState
-from mo_git.plan import overlaps
-from mo_git.plan_state import ABOUT_PLANNING, Planning
-
-_OPEN = frozenset(
-    {
-        TaskState.PENDING,
-        TaskState.RUNNING,
-        TaskState.WAITING,
-        TaskState.CHECKING,
-        TaskState.CANDIDATE,
-        TaskState.GATING,
-    }
+from mo_git.goal_status import (
+    AT_WORK,
+    ENDED_TASK,
+    OPEN_TASK,
+    Attempt,
+    GoalStatus,
+    Operation,
+    Spent,
+    TaskStatus,
 )
-ENDED_TASK = frozenset(TaskState) - _OPEN - {TaskState.READY, TaskState.REVIEWING, TaskState.RESOLVING}
-AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING})
+from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, TaskState
+from mo_git.plan import overlaps
+from mo_git.plan_state import ABOUT_PLANNING
+
 _IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
 
 # kind of fact -> (states it may come in, state that follows; None: the state stays)
@@ -43,210 +39,12 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.LANDED: (_IN_QUEUE, TaskState.LANDED),
     Kind.CONFLICT: (_IN_QUEUE, TaskState.CONFLICT),
     Kind.EJECTED: (_IN_QUEUE | {TaskState.LANDED}, TaskState.EJECTED),
-    Kind.FAILED: (_OPEN, TaskState.FAILED),
-    Kind.SKIPPED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED} | _OPEN, TaskState.SKIPPED),
-    Kind.TASK_CANCELLED: (_OPEN, TaskState.CANCELLED),
+    Kind.FAILED: (OPEN_TASK, TaskState.FAILED),
+    Kind.SKIPPED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED} | OPEN_TASK, TaskState.SKIPPED),
+    Kind.TASK_CANCELLED: (OPEN_TASK, TaskState.CANCELLED),
     Kind.HELD: (_IN_QUEUE, TaskState.AWAITING_PERSON),
     Kind.RETRIED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED}, TaskState.PENDING),
 }
-
-
-@dataclass(slots=True)
-class Spent:
-    """Money (USD) and tokens that agents used."""
-
-    cost_usd: float = 0.0
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-    def add(self, data: Mapping[str, Any]) -> None:
-        self.cost_usd += data.get("cost_usd", 0.0)
-        self.input_tokens += data.get("input_tokens", 0)
-        self.output_tokens += data.get("output_tokens", 0)
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One run of a task's agent."""
-
-    n: int
-    token: str
-    base: str
-    branch: str
-    worktree: str
-    started_at: float
-    state: str = "running"  # running | checking | candidate | unchanged | failed | lost
-    failure: str = ""  # a FailureClass, or empty
-    reason: str = ""
-    ended_at: float | None = None
-    exit_code: int | None = None
-    kept: str = ""  # the keep-ref that holds what a failed attempt left
-    provider: str = ""
-    model: str = ""
-    spent: Spent = field(default_factory=lambda: Spent())
-
-
-@dataclass(slots=True)
-class TaskStatus:
-    """Where a task stands."""
-
-    spec: TaskSpec
-    state: TaskState = TaskState.PENDING
-    reason: str = ""
-    since: float = 0.0
-    attempts: list[Attempt] = field(default_factory=list)
-    commit: str = ""
-    tree: str = ""
-    landed_commit: str = ""
-    not_before: float = 0.0
-    redone: int = 0  # times it was sent back for a textual conflict
-    behind: tuple[str, ...] = ()  # tasks with overlapping writes that go first
-    taken_back: bool = False  # by a person's rollback: nothing is wrong with it
-    satisfies: bool = False  # a skipped task that counts as done for its dependents
-    failures: list[str] = field(default_factory=list)  # classes since the last retry by a person
-    paths: tuple[str, ...] = ()
-    summary: str = ""  # the agent's last message
-    output: Mapping[str, Any] | None = None  # the JSON result that the task declares
-    hint: str = ""  # a person's words for the next attempt
-
-    @property
-    def attempt(self) -> int:
-        return self.attempts[-1].n if self.attempts else 0
-
-    @property
-    def ended(self) -> bool:
-        return self.state in ENDED_TASK
-
-    @property
-    def satisfied(self) -> bool:
-        """Whether dependents may start."""
-        return self.state in (TaskState.LANDED, TaskState.UNCHANGED) or (
-            self.state is TaskState.SKIPPED and self.satisfies
-        )
-
-    @property
-    def worktree(self) -> str:
-        return self.attempts[-1].worktree if self.attempts else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A request on a goal that takes a job of its own: land, rollback, sync."""
-
-    request: str
-    name: str
-    arguments: Mapping[str, Any]
-    result: Mapping[str, Any] | None = None
-
-
-@dataclass(slots=True)
-class GoalStatus:
-    """Where a goal stands.  Lists hold the data of facts, oldest first."""
-
-    spec: GoalSpec
-    tasks: dict[str, TaskStatus]
-    planning: Planning = field(default_factory=Planning)
-    estimate: Mapping[str, Any] | None = None  # what its plan was expected to take (views.estimate)
-    created_at: float = 0.0
-    started_at: float | None = None
-    base: str = ""
-    integration: str = ""
-    proof: Mapping[str, Any] | None = None
-    budget_usd: float | None = None  # a limit that replaces the goal's own
-    blocked: tuple[GoalState, str] | None = None  # nothing may start any more; how the goal will end, and why
-    spent: dict[str, Spent] = field(default_factory=dict)  # by provider
-    paused: bool = False
-    cancelling: str = ""
-    ended: tuple[GoalState, str] | None = None
-    ended_at: float | None = None
-    checked: Mapping[str, Any] | None = None
-    intent: Mapping[str, Any] | None = None
-    landings: list[Mapping[str, Any]] = field(default_factory=list)
-    gates: list[Mapping[str, Any]] = field(default_factory=list)
-    conflicts: list[Mapping[str, Any]] = field(default_factory=list)
-    ejections: list[Mapping[str, Any]] = field(default_factory=list)
-    changes: list[Mapping[str, Any]] = field(default_factory=list)  # of the repository, by whomever
-    operations: dict[str, Operation] = field(default_factory=dict)
-    last_seq: int = 0
-
-    @property
-    def id(self) -> str:
-        return self.spec.id
-
-    @property
-    def state(self) -> GoalState:
-        if self.ended:
-            return self.ended[0]
-        if self.paused:
-            return GoalState.PAUSED
-        if self.started_at is None:
-            return GoalState.QUEUED
-        if self.awaits_person:
-            return GoalState.AWAITING_APPROVAL
-        if self.needs_plan:
-            return GoalState.PLANNING
-        if all(task.ended for task in self.tasks.values()):
-            return GoalState.LANDING
-        return GoalState.RUNNING
-
-    @property
-    def plan(self) -> Plan:
-        """What is carried out: an agent's plan, else the one that was queued."""
-        return self.planning.plan or self.spec.plan
-
-    @property
-    def needs_plan(self) -> bool:
-        return self.spec.wants_plan and self.planning.plan is None
-
-    @property
-    def awaits_approval(self) -> bool:
-        """A person wanted to see the plan, or an agent planned commands that no sandbox would hold."""
-        wanted = self.spec.approve or bool(self.planning.unconfined)
-        return wanted and not self.planning.approved and not self.needs_plan
-
-    @property
-    def awaits_answers(self) -> bool:
-        """The planner has asked something."""
-        return self.needs_plan and bool(self.planning.questions)
-
-    @property
-    def awaits_person(self) -> bool:
-        """Nothing happens until a person agrees to the plan, or answers the planner."""
-        return self.awaits_approval or self.awaits_answers
-
-    @property
-    def reason(self) -> str:
-        if self.ended:
-            return self.ended[1]
-        return self.blocked[1] if self.blocked else self.cancelling
-
-    @property
-    def lane(self) -> str:
-        """Goals with one target branch land one after another."""
-        return self.spec.target or f"goal {self.spec.id}"
-
-    def task_state(self, task: TaskStatus) -> TaskState:
-        """The state to show: pending tasks whose dependencies are satisfied are ready."""
-        if task.state is TaskState.PENDING and self.started_at is not None and self.unblocked(task):
-            return TaskState.READY
-        return task.state
-
-    def total(self) -> Spent:
-        """All that the goal's agents used."""
-        every = self.spent.values()
-        return Spent(
-            sum(one.cost_usd for one in every),
-            sum(one.input_tokens for one in every),
-            sum(one.output_tokens for one in every),
-        )
-
-    def unblocked(self, task: TaskStatus) -> bool:
-        return all(self.tasks[dep].satisfied for dep in task.spec.depends_on) and all(
-            self.tasks[other].ended for other in task.behind
-        )
-
-    def pending_operations(self) -> list[Operation]:
-        return [operation for operation in self.operations.values() if operation.result is None]
 
 
 def new_goal(spec: GoalSpec) -> GoalStatus:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mo_daemon.agents import locate
+from mo_git import locate
 from mo_git.errors import MoError
 from tests import need
 from tests.driver import Mo

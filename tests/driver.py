@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
 from mo_git.ledger.reader import Reader
-from mo_git.lifecycle import GoalStatus
 from mo_git.process import Identity, is_alive
 from tests.support import RepoBuilder
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
 from mo_git.ledger.writer import Ledger
-from mo_git.lifecycle import GoalStatus, apply, new_goal
+from mo_git.lifecycle import apply, new_goal
 from mo_git.model import Fact, GoalSpec, Kind, NewFact, Plan, TaskSpec
 
 BASE = "ba5e" + "0" * 36

@@ -122,7 +122,7 @@ class TestContract:
         reader = agent.reader(job(tmp_path))
         started = time.monotonic()
         assert all(len(event.text) <= 200 for event in reader.feed(b'{"type":"x"' + b" " * 50_000_000 + b"}"))
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 30  # not a matter of minutes
         assert len(reader.outcome(Ending(1, False, 1.0), "", NOW).reason) < 500
 
 

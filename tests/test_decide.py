@@ -36,7 +36,8 @@ from mo_daemon.decide import (
 )
 from mo_git.config import Config
 from mo_git.errors import MoError
-from mo_git.lifecycle import AT_WORK, GoalStatus, apply, has_ended, new_goal, outcome
+from mo_git.goal_status import AT_WORK, GoalStatus
+from mo_git.lifecycle import apply, has_ended, new_goal, outcome
 from mo_git.model import Fact, GoalSpec, GoalState, Kind, NewFact, Plan, TaskSpec, TaskState
 from tests.story import Story, chain, commit
 

@@ -89,7 +89,11 @@ def test_attacks_from_what_runs_agents_code(
     mo.wait_for(lambda: (mo.home.gate_dir(goal.id) / "goal-check.log").exists() or not goal.landings)
     hit = set() if contained else set(PLACES)
     assert {path.name.removeprefix("evil-") for path in main.glob("evil-*")} == hit
-    assert {path.name.removeprefix("evil-") for path in main.glob(".git/hooks/evil-*")} == hit
+    planted = {path.name for path in main.glob(".git/hooks/evil-*")}
+    planted |= set(
+        re.findall(r"hooks/(evil-\w+)", json.dumps(goal.changes))
+    )  # put back by the tripwire, and told
+    assert {name.removeprefix("evil-") for name in planted} == hit
     refs = mo.repo.git("for-each-ref", "--format=%(refname:short)", "refs/heads/evil-*").split()
     assert {name.removeprefix("evil-") for name in refs} == hit
     assert set(re.findall(r"^evil\.(\w+)=", mo.repo.git("config", "--list"), re.M)) == hit

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mo_git.goal_status import GoalStatus
 from mo_git.ledger.reader import Reader
-from mo_git.lifecycle import GoalStatus, has_ended
+from mo_git.lifecycle import has_ended
 from mo_git.model import Fact
 from tests.driver import Mo, plan, python, writes
 from tests.support import RepoBuilder

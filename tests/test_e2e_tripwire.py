@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mo_daemon.engine import Engine
-from mo_git.lifecycle import GoalStatus, has_ended
+from mo_git.goal_status import GoalStatus
+from mo_git.lifecycle import has_ended
 from mo_git.model import FailureClass
 from tests.driver import Mo, plan
 from tests.support import RepoBuilder

@@ -21,9 +21,10 @@ from mo_daemon import requests
 from mo_daemon.engine import Engine
 from mo_daemon.main import load_settings, make_services
 from mo_git import process
+from mo_git.goal_status import GoalStatus
 from mo_git.ledger.records import goal_to_data
 from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
-from mo_git.lifecycle import GoalStatus, has_ended
+from mo_git.lifecycle import has_ended
 from mo_git.model import GoalSpec, Kind, NewFact, Plan, TaskSpec
 from tests.driver import Mo
 from tests.support import RepoBuilder

@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mo_git.lifecycle import (
-    ARROWS,
-    ENDED_TASK,
-    GoalStatus,
-    apply,
-    has_ended,
-    new_goal,
-    outcome,
-    replay,
-)
+from mo_git.goal_status import ENDED_TASK, GoalStatus
+from mo_git.lifecycle import ARROWS, apply, has_ended, new_goal, outcome, replay
 from mo_git.model import ENDED_GOAL, Fact, GoalState, Kind, TaskSpec, TaskState
 from tests.story import BASE, Story, chain, commit
 

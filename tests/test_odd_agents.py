@@ -143,5 +143,6 @@ esac
     half = {} if same_line else {"half.txt": "half"}
     assert mo.repo.tree(goal["integration"]) == {"README.md": "early", "whole.txt": "whole", **half}
     said = mo("show", "@last/late", "--prompt").out
-    assert "An earlier attempt was not accepted: check failed" in said
+    assert "An earlier attempt was not accepted." in said
+    assert "check failed, exit code 1" in said
     assert ("Its files are in the worktree" in said) == (not same_line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import TaskState
 
 SETTLE_SECONDS = 30.0  # after which the memory of an agent that started is in use, and not only promised

@@ -32,8 +32,8 @@ from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.binary import Git
 from mo_git.git.snapshot import Snapshot
+from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
 from mo_git.ledger.writer import LedgerFull
-from mo_git.lifecycle import AT_WORK, GoalStatus, TaskStatus
 from mo_git.model import FailureClass, Kind, NewFact, TaskState
 
 

@@ -12,7 +12,7 @@ from mo_daemon.agents.protocol import Agent
 from mo_daemon.containment import Cell
 from mo_daemon.services import Services
 from mo_daemon.worktrees import Slot
-from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import Kind, NewFact
 
 

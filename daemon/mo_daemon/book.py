@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mo_git.errors import Exit, MoError
+from mo_git.goal_status import GoalStatus
 from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
-from mo_git.lifecycle import GoalStatus, apply, new_goal, replay
+from mo_git.lifecycle import apply, new_goal, replay
 from mo_git.model import Fact, GoalSpec, Kind, NewFact
 
 log = logging.getLogger("mo")

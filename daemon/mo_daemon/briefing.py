@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 
 from mo_daemon.prompts import data_block, fill
-from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import TaskSpec
 from mo_git.plan_refs import Reference, references, replace
 from mo_git.plan_schema import ANY_OBJECT

@@ -14,7 +14,8 @@ from mo_daemon.worktrees import Slot
 from mo_git.errors import MoError
 from mo_git.git import refs, worktrees
 from mo_git.git.files import delete_tree
-from mo_git.lifecycle import GoalStatus, has_ended, new_goal, replay
+from mo_git.goal_status import GoalStatus
+from mo_git.lifecycle import has_ended, new_goal, replay
 from mo_git.model import GoalSpec, Plan
 
 DAY = 86400.0

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from mo_daemon.allowance import AgentOf, Room, agents_at_work
 from mo_daemon.queue import Candidate, next_train
 from mo_git import dag
-from mo_git.lifecycle import GoalStatus, Operation, TaskStatus, has_ended
+from mo_git.goal_status import GoalStatus, Operation, TaskStatus
+from mo_git.lifecycle import has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
 
 

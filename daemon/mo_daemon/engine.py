@@ -49,8 +49,9 @@ from mo_daemon.services import Services, out_of_space
 from mo_git import process, views
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
+from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
 from mo_git.ledger.writer import LedgerBroken, LedgerFull
-from mo_git.lifecycle import AT_WORK, GoalStatus, TaskStatus, stands_still
+from mo_git.lifecycle import stands_still
 from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec
 
 log = logging.getLogger("mo")

@@ -14,7 +14,7 @@ from mo_daemon.harvest import AttemptFailed
 from mo_daemon.paid_run import COMMAND, PaidRun, retry_settings
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
-from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase, TaskSpec
 
 

@@ -9,7 +9,8 @@ from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.runners import argv_of
 from mo_daemon.services import Services, last_line
 from mo_git.git import provenance
-from mo_git.lifecycle import GoalStatus, outcome
+from mo_git.goal_status import GoalStatus
+from mo_git.lifecycle import outcome
 from mo_git.model import GoalState, Kind, NewFact
 from mo_git.text import count
 

@@ -34,7 +34,7 @@ from mo_daemon.services import Services, tail
 from mo_daemon.testids import Tests
 from mo_git import process
 from mo_git.errors import Exit, MoError
-from mo_git.lifecycle import GoalStatus
+from mo_git.goal_status import GoalStatus
 from mo_git.model import Command, Kind, NewFact
 
 _LOG_END = 65536  # bytes in which a run says what was in its way

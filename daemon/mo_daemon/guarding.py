@@ -13,7 +13,8 @@ from mo_daemon.attempt_context import Attempt
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.sandbox.blame import Claims
 from mo_daemon.services import Services, tail
-from mo_git.lifecycle import AT_WORK, has_ended
+from mo_git.goal_status import AT_WORK
+from mo_git.lifecycle import has_ended
 from mo_git.model import FailureClass, Kind, NewFact, TaskState
 
 log = logging.getLogger("mo")

@@ -20,7 +20,7 @@ from mo_daemon.services import Services, tail
 from mo_daemon.threads import to_the_end
 from mo_git.errors import Exit, MoError
 from mo_git.git import provenance, refs
-from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import Kind, NewFact
 
 

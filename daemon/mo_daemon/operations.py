@@ -21,8 +21,8 @@ from mo_git.errors import Exit, MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.fast_forward import FastForward, Refusal
 from mo_git.git.merge import Merge
+from mo_git.goal_status import GoalStatus, Operation
 from mo_git.ledger.writer import LedgerFull
-from mo_git.lifecycle import GoalStatus, Operation
 from mo_git.model import Kind, NewFact, TaskState
 
 _TAKEN_BACK = {"why": "taken back by a person", "evidence": {}, "taken_back": True}

@@ -16,7 +16,7 @@ from mo_daemon.classify import PASSING, UNUSABLE, RetrySettings
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.services import Services, out_of_space
-from mo_git.lifecycle import GoalStatus
+from mo_git.goal_status import GoalStatus
 from mo_git.model import FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"

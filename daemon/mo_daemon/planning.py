@@ -31,7 +31,7 @@ from mo_daemon.services import Services, tail
 from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.errors import MoError
-from mo_git.lifecycle import GoalStatus
+from mo_git.goal_status import GoalStatus
 from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
 from mo_git.plan import plan_to_data
 

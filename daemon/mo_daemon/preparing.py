@@ -7,7 +7,7 @@ from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_git.errors import Exit, MoError
 from mo_git.git import refs
-from mo_git.lifecycle import GoalStatus
+from mo_git.goal_status import GoalStatus
 from mo_git.model import Kind, NewFact
 
 

@@ -15,8 +15,9 @@ from mo_daemon.routing import Choice, NoAgent
 from mo_git import dag
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.ledger.records import goal_from_data
-from mo_git.lifecycle import GoalStatus, TaskStatus, has_ended
+from mo_git.lifecycle import has_ended
 from mo_git.model import GoalSpec, GoalState, Kind, NewFact, TaskSpec, TaskState
 from mo_git.text import count
 

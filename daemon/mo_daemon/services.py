@@ -25,9 +25,9 @@ from mo_git import process
 from mo_git.config import Config
 from mo_git.git.merge import Merger
 from mo_git.git.repo import Repo
+from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
 from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
-from mo_git.lifecycle import GoalStatus
 from mo_git.model import Fact, NewFact
 
 DAY = 86400.0

@@ -21,8 +21,8 @@ from mo_git.cli.context import emit_json, json_option, say, use_color
 from mo_git.cli.goals import Options, find_repository, make_goal, queue, read_source
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import IDENTITY, Git
+from mo_git.goal_status import GoalStatus
 from mo_git.home import Home, read_json
-from mo_git.lifecycle import GoalStatus
 from mo_git.model import TaskState
 from mo_git.text import printable
 

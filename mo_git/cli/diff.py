@@ -12,7 +12,7 @@ from mo_git.cli.context import emit_json, json_option, open_home, open_reader, u
 from mo_git.cli.ids import ID, LAST, find_attempt, find_task, resolve_goal, split
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import Git
-from mo_git.lifecycle import GoalStatus
+from mo_git.goal_status import GoalStatus
 
 # A user's own diff settings must change neither paths nor what is run.
 _SETTINGS = ("core.quotePath=false", "diff.noprefix=false", "diff.mnemonicPrefix=false")

@@ -20,10 +20,11 @@ from mo_git.cli import Context
 from mo_git.cli.client import find_daemon
 from mo_git.cli.context import emit_json, use_color
 from mo_git.errors import Exit, MoError
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.home import Home
 from mo_git.ledger import looking
 from mo_git.ledger.reader import Reader
-from mo_git.lifecycle import GoalStatus, TaskStatus, apply, has_ended, new_goal, stands_still
+from mo_git.lifecycle import apply, has_ended, new_goal, stands_still
 from mo_git.model import Fact, Kind, TaskState
 from mo_git.text import MARKS, counts, duration, one_line
 from mo_git.views.cost import money

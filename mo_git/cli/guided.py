@@ -17,8 +17,8 @@ from mo_git.cli import Context, follow
 from mo_git.cli.client import request
 from mo_git.cli.context import say, use_color
 from mo_git.errors import Exit
+from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
-from mo_git.lifecycle import GoalStatus
 from mo_git.model import GoalSpec, GoalState, Plan
 from mo_git.text import count, printable
 from mo_git.views.needs import undelivered

@@ -10,9 +10,9 @@ from click.shell_completion import CompletionItem
 from mo_git import fast_status
 from mo_git.cli.context import open_reader
 from mo_git.errors import Exit, MoError
+from mo_git.goal_status import Attempt, GoalStatus, TaskStatus
 from mo_git.home import Home
 from mo_git.ledger.reader import Reader
-from mo_git.lifecycle import Attempt, GoalStatus, TaskStatus
 
 LAST = "@last"
 

@@ -16,9 +16,10 @@ from mo_git.cli import Context
 from mo_git.cli.context import emit_json, json_option, open_home, open_reader
 from mo_git.cli.ids import ID, find_attempt, find_task, resolve_goal, split
 from mo_git.errors import Exit, MoError
+from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
 from mo_git.ledger.reader import Reader
-from mo_git.lifecycle import GoalStatus, apply, new_goal
+from mo_git.lifecycle import apply, new_goal
 from mo_git.model import RESERVED_TASK_IDS
 from mo_git.text import printable
 from mo_git.views.streams import stream_lines

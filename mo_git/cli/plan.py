@@ -31,8 +31,8 @@ from mo_git.cli.goals import (
 )
 from mo_git.cli.guided import exit_code, follow_and_answer
 from mo_git.errors import Exit, MoError
+from mo_git.goal_status import GoalStatus
 from mo_git.home import Home, write_atomically
-from mo_git.lifecycle import GoalStatus
 from mo_git.model import Plan, TaskSpec
 from mo_git.plan import overlaps, plan_to_data, plan_to_toml
 from mo_git.text import count, one_line

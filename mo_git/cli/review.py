@@ -11,7 +11,7 @@ from mo_git.cli.context import emit_json, json_option, open_home, open_reader
 from mo_git.cli.guided import ask, can_ask, send_answers
 from mo_git.cli.ids import ID, resolve_goal
 from mo_git.errors import Exit
-from mo_git.lifecycle import GoalStatus
+from mo_git.goal_status import GoalStatus
 from mo_git.text import count, printable
 
 

@@ -12,8 +12,8 @@ from mo_git.cli import Context
 from mo_git.cli.context import emit_json, json_option, open_home, open_reader, say, use_color
 from mo_git.cli.ids import ID, LAST, find_attempt, find_task, resolve_goal, split
 from mo_git.errors import Exit, MoError
+from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.home import Home
-from mo_git.lifecycle import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.model import Command
 from mo_git.text import clock, count, duration, one_line, paint, printable, state_color, table
 from mo_git.views.cost import money

@@ -7,8 +7,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from mo_git.goal_status import GoalStatus
 from mo_git.ledger.records import FACT_COLUMNS, facts_of, goal_from_data
-from mo_git.lifecycle import GoalStatus, replay
+from mo_git.lifecycle import replay
 from mo_git.model import Fact, GoalSpec, Kind
 
 

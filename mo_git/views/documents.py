@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mo_git.lifecycle import Attempt, GoalStatus, Spent, TaskStatus
+from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.model import TaskState
 from mo_git.views.needs import needs
 

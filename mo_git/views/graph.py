@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mo_git import dag
-from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import Plan, TaskSpec, TaskState
 from mo_git.text import MARKS, one_line, paint, state_color
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mo_git.lifecycle import GoalStatus
+from mo_git.goal_status import GoalStatus
 from mo_git.model import Fact, GoalState, Kind, TaskState
 from mo_git.text import clock, count, duration, one_line
 from mo_git.views.needs import needs, undelivered

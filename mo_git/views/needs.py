@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mo_git.lifecycle import GoalStatus, TaskStatus
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import Command, GoalState, TaskState, agent_section
 from mo_git.text import count, one_line
 from mo_git.views.estimate import estimate_text
