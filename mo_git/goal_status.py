@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mo_git.model import GoalSpec, GoalState, Plan, TaskSpec, TaskState
+from mo_git.model import UNUSABLE, GoalSpec, GoalState, Plan, TaskSpec, TaskState
 from mo_git.plan_state import Planning
 
 OPEN_TASK = frozenset(
@@ -95,6 +95,12 @@ class TaskStatus:
         return self.state in (TaskState.LANDED, TaskState.UNCHANGED) or (
             self.state is TaskState.SKIPPED and self.satisfies
         )
+
+    @property
+    def unusable(self) -> str:
+        """The agent that could not work at all in the last attempt; empty: it could, or was a command."""
+        last = self.attempts[-1] if self.attempts and self.spec.run is None else None
+        return last.provider if last and last.failure in UNUSABLE else ""
 
     @property
     def worktree(self) -> str:

@@ -108,6 +108,12 @@ class FailureClass(StrEnum):
     LOST = "lost"
 
 
+# This provider cannot work here, however often it is asked.
+UNUSABLE = frozenset(
+    {FailureClass.AUTH, FailureClass.NO_CREDIT, FailureClass.BAD_MODEL, FailureClass.BAD_CONFIG}
+)
+
+
 # A command as a person writes it: a string is run by `sh -c`, a tuple is an argv.
 Command = str | tuple[str, ...]
 

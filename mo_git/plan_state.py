@@ -20,6 +20,7 @@ ABOUT_PLANNING = frozenset(
         Kind.PLAN_APPROVED,
     }
 )
+PLANNER = ".plan"  # stands for a task in names of runs and their files; no task can have this name
 
 
 @dataclass(slots=True)

@@ -146,7 +146,9 @@ def test_a_spent_budget_stops_the_goal(agents: Mo, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["claude", "codex"])
 def test_a_bad_key_is_not_tried_again(agents: Mo, kind: str) -> None:
     fault = {"status": 401, "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
-    goal = run(agents, plan([{"id": "a", "prompt": do(fault), "provider": kind}]), code=1)
+    goal = run(agents, plan([{"id": "a", "prompt": do(fault), "provider": kind}]), code=4)
+    (need,) = goal["needs"]
+    assert need["do"] == f"mo agents test {kind}; mo retry {goal['id']}/a"
     (task,) = goal["tasks"]
     assert (task["state"], len(task["attempts"])) == ("failed", 1)
     assert task["attempts"][0]["class"] == "auth"

@@ -93,6 +93,7 @@ def test_status_document() -> None:
                 "created_at": START + 500,
                 "tasks": {"pending": 1},
                 "active": [],
+                "doing": "",
                 "waits": [],
                 "gate": "",
                 "needs": [],
@@ -111,6 +112,7 @@ def test_status_document() -> None:
                 "active": [
                     {"task": "right", "state": "running", "attempt": 2, "since": START + 16, "reason": ""}
                 ],
+                "doing": "",
                 "waits": [],
                 "gate": "",
                 "needs": [

@@ -36,7 +36,6 @@ class Policy:
     rework: bool = False
 
 
-UNUSABLE = frozenset({F.AUTH, F.NO_CREDIT, F.BAD_MODEL, F.BAD_CONFIG})  # this provider cannot work here
 PASSING = frozenset({F.OVERLOADED, F.NETWORK, F.PROVIDER_DOWN})  # its server's fault
 SALVAGED = frozenset(
     {F.TIMEOUT, F.IDLE, F.CRASH, F.CHECK_FAILED, F.REVIEW_REJECTED, F.CONTEXT_OVERFLOW}

@@ -8,14 +8,14 @@ from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.briefing import TEAM_FILES, brief
 from mo_daemon.budget import exhausted
-from mo_daemon.classify import UNUSABLE, GiveUp, next_step
+from mo_daemon.classify import GiveUp, next_step
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.paid_run import COMMAND, PaidRun, retry_settings
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
 from mo_git.goal_status import GoalStatus, TaskStatus
-from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase, TaskSpec
+from mo_git.model import UNUSABLE, FailureClass, GoalSpec, Kind, NewFact, Phase, TaskSpec
 
 
 def assign(

@@ -12,12 +12,12 @@ from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Job, Usage
 from mo_daemon.budget import exhausted, room
-from mo_daemon.classify import PASSING, UNUSABLE, RetrySettings
+from mo_daemon.classify import PASSING, RetrySettings
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.services import Services, out_of_space
 from mo_git.goal_status import GoalStatus
-from mo_git.model import FailureClass, Kind, NewFact, Phase
+from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
 

@@ -17,7 +17,7 @@ from mo_daemon import environment, harvest, names, templates
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.briefing import TEAM_FILES, documents, instructions, shown
 from mo_daemon.budget import exhausted
-from mo_daemon.classify import UNUSABLE, GiveUp, next_step
+from mo_daemon.classify import GiveUp, next_step
 from mo_daemon.decide import may_start
 from mo_daemon.expected import expected_of
 from mo_daemon.gatekeeper import Gatekeeper
@@ -32,12 +32,12 @@ from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.errors import MoError
 from mo_git.goal_status import GoalStatus
-from mo_git.model import FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
+from mo_git.model import UNUSABLE, FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
 from mo_git.plan import plan_to_data
+from mo_git.plan_state import PLANNER
 
 ANSWERS = 3  # how often the planner may answer before a person has to look
 ROUNDS = 1  # how often it may ask a person
-DIRECTORY = ".plan"  # below runs/GOAL; no task can have this name
 _ANSWER = "answer.json"
 _ANSWER_LIMIT = 20_000
 _NO_QUESTIONS = "Nobody answers questions: leave questions empty, decide, and say so in assumptions."
@@ -95,7 +95,7 @@ class _Look:
 
     @property
     def run_dir(self) -> Path:
-        return self.services.home.run_dir(self.goal.id, DIRECTORY, self.n)
+        return self.services.home.run_dir(self.goal.id, PLANNER, self.n)
 
     def fact(self, kind: Kind, **data: Any) -> NewFact:
         return NewFact(self.goal.id, kind, {"n": self.n, "provider": self.choice.agent, **data})
@@ -107,10 +107,10 @@ async def _look(
     look = _Look(services, goal, choice, goal.planning.runs + 1, slot)
     services.record([look.fact(Kind.PLAN_STARTED, model=choice.model, why=choice.why)])
     agent = services.agents[choice.agent]
-    name = f"{goal.id}/{DIRECTORY}#{look.n}"
+    name = f"{goal.id}/{PLANNER}#{look.n}"
     paid = PaidRun(services, goal, agent, choice.model, Phase.DECOMPOSE, name)
     seen = {names.base_ref(goal.id): goal.base}
-    state_dir, cell = await paid.enclosure(DIRECTORY, slot.path, seen, writes=False)
+    state_dir, cell = await paid.enclosure(PLANNER, slot.path, seen, writes=False)
     job = Job(
         Phase.DECOMPOSE,
         await _prompt(look, gatekeeper, agent.reads),
@@ -139,7 +139,7 @@ async def _prompt(look: _Look, gatekeeper: Gatekeeper, reads: frozenset[str]) ->
     team = await services.git(
         harvest.team_files, look.slot.path, [name for name in TEAM_FILES if name not in reads]
     )
-    lessons = tail(services.home.path / "lessons.md")
+    lessons = await services.git(templates.lessons, services.home, services.environ)
     template = await services.git(templates.load, "plan", services.home, services.environ)
     values = {
         "goal": goal.spec.text.strip() or goal.spec.title,
@@ -184,7 +184,7 @@ def _handed_back(look: _Look) -> str:
     if not refusals:
         return ""
     last = refusals[-1]
-    file = look.services.home.run_dir(look.goal.id, DIRECTORY, last["n"]) / _ANSWER
+    file = look.services.home.run_dir(look.goal.id, PLANNER, last["n"]) / _ANSWER
     return (
         "\nYour last answer was not a valid plan. Answer again, with all of this corrected:\n"
         + data_block("what is wrong", bullets(last["errors"]))

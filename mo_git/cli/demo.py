@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from mo_git import resources, views
+from mo_git import logins, resources, views
 from mo_git.cli import Context, follow
 from mo_git.cli.client import find_daemon, stop_daemon
 from mo_git.cli.context import emit_json, json_option, say, use_color
@@ -59,7 +59,7 @@ def command(obj: Context, directory: Path | None, quiet: bool, agent: str | None
     """
     obj = replace(obj, quiet=obj.quiet or quiet, no_input=True)
     scratch = _scratch(obj.cwd, directory)
-    with _private_state(scratch):
+    with _private_state(scratch, agent or ""):
         repository, start = _make_repository(scratch / "shop")
         home = Home(repository, repository / ".git")
         try:
@@ -73,18 +73,31 @@ def command(obj: Context, directory: Path | None, quiet: bool, agent: str | None
 
 
 @contextmanager
-def _private_state(scratch: Path) -> Iterator[None]:
-    """While it lasts, mo's state, caches and user settings are those of the scratch directory."""
+def _private_state(scratch: Path, agent: str) -> Iterator[None]:
+    """While it lasts, mo's state, caches and user settings are those of the scratch directory.
+
+    An agent keeps the user's settings and logins.
+    """
     before = {name: os.environ.get(name) for name in _XDG}
+    known = logins.root(os.environ)
     os.environ.update({name: str(scratch / folder) for name, folder in _XDG.items()})
+    if agent:
+        _restore({"XDG_CONFIG_HOME": before["XDG_CONFIG_HOME"]})
+        here = logins.root(os.environ)
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(known)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        _restore(before)
+
+
+def _restore(environ: Mapping[str, str | None]) -> None:
+    for name, value in environ.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _scratch(cwd: Path, directory: Path | None) -> Path:

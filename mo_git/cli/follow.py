@@ -25,7 +25,8 @@ from mo_git.home import Home
 from mo_git.ledger import looking
 from mo_git.ledger.reader import Reader
 from mo_git.lifecycle import apply, has_ended, new_goal, stands_still
-from mo_git.model import Fact, Kind, TaskState
+from mo_git.model import Fact, GoalState, Kind, TaskState
+from mo_git.plan_state import PLANNER
 from mo_git.text import MARKS, counts, duration, one_line
 from mo_git.views.cost import money
 
@@ -210,13 +211,14 @@ def doing(home: Home, goal: GoalStatus) -> dict[str, str]:
     goals = document["goals"] if document and document["daemon"] else []
     active: list[dict[str, Any]] = next((one["active"] for one in goals if one["id"] == goal.id), [])
     newest = {task.spec.id: task.attempt for task in goal.tasks.values()}
-    return {one["task"]: one["reason"] for one in active if newest.get(one["task"]) == one["attempt"]}
+    found = {one["task"]: one["reason"] for one in active if newest.get(one["task"]) == one["attempt"]}
+    return {**found, PLANNER: next((one["doing"] for one in goals if one["id"] == goal.id), "")}
 
 
 def render(goal: GoalStatus, now: float, room: int, doing: Mapping[str, str] | None = None) -> RenderableType:
     """Header and a row per task, at most `room` of them: those at work first, then those in trouble.
 
-    `doing`: task -> what its agent does just now.
+    `doing`: task, or PLANNER -> what its agent does just now.
     """
     from rich.console import Group
     from rich.table import Table
@@ -237,10 +239,13 @@ def render(goal: GoalStatus, now: float, room: int, doing: Mapping[str, str] | N
             said = one_line((doing or {}).get(task.spec.id, ""), 120)
         cells = (f"{mark} {task.spec.id}", state, attempt, elapsed, said)
         grid.add_row(*(Text(cell, style=_STYLES[code] if i < 2 else "") for i, cell in enumerate(cells)))
-    header = Text(f"{goal.id}  {goal.state}", style="bold")
-    header.append(f"  {len(goal.landings)} landed, integration {goal.integration[:7]}", style="dim")
+    header = Text(f"{goal.id}  {goal.state}", style="bold", no_wrap=True, overflow="ellipsis")
+    if goal.tasks:
+        header.append(f"  {len(goal.landings)} landed, integration {goal.integration[:7]}", style="dim")
     if spent := goal.total().cost_usd:
         header.append(f", {money(spent)}", style="dim")
+    if goal.state is GoalState.PLANNING:
+        header.append(f"  {one_line((doing or {}).get(PLANNER, ''), 120)}", style="dim")
     hidden = [goal.task_state(task) for task in goal.tasks.values() if task not in shown]
     more = [Text(f"and {counts({s: hidden.count(s) for s in TaskState if s in hidden})}", style="dim")]
     return Group(header, grid, *(more if hidden else []))

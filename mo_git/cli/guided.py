@@ -19,7 +19,7 @@ from mo_git.cli.context import say, use_color
 from mo_git.errors import Exit
 from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
-from mo_git.model import GoalSpec, GoalState, Plan
+from mo_git.model import GoalSpec, GoalState, Plan, TaskState
 from mo_git.text import count, printable
 from mo_git.views.needs import undelivered
 
@@ -109,11 +109,15 @@ def starting_from(goal: GoalSpec) -> str:
 def exit_code(status: GoalStatus) -> Exit:
     """0 only for a goal that is done; 5 where a person has to act, 8 where that is because of the gate.
 
-    4 where no agent can plan the goal.
+    4 where no agent can plan the goal, or do a task of it.
     """
     if status.state is GoalState.HALTED and status.reason.startswith(_OF_THE_GATE):
         return Exit.GATE
     if status.state is GoalState.HALTED and status.reason.startswith(_NO_AGENT):
+        return Exit.AGENT
+    if status.state is GoalState.FAILED and any(
+        task.state is TaskState.FAILED and task.unusable for task in status.tasks.values()
+    ):
         return Exit.AGENT
     if status.state is GoalState.DONE and status.spec.deliver == "merge" and undelivered(status):
         return Exit.PERSON

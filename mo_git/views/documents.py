@@ -11,6 +11,7 @@ from typing import Any
 
 from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.model import TaskState
+from mo_git.plan_state import PLANNER
 from mo_git.views.needs import needs
 
 _DAEMON = ("pid", "version", "started_at", "web", "isolation", "gates", "executor")
@@ -79,6 +80,7 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, in
             for task in goal.tasks.values()
             if task.state in _ACTIVE
         ],
+        "doing": doing.get(f"{goal.id}/{PLANNER}#{goal.planning.runs}", ""),
         "waits": [{"why": why, "tasks": tasks} for why, tasks in waits.items()],
         "gate": _gate_kind(goal),
         "needs": needs(goal),

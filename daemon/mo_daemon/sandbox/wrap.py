@@ -45,7 +45,7 @@ class Sandbox:
         """The program in its sandbox; `env` is its whole environment before the sandbox's own variables.
 
         `writable` and `read` are shown besides what the settings name.  Raises MoError where a directory
-        to write to would open up the repository or mo's own state.
+        to write to, or one that the settings show, would open up the repository or mo's own state.
         """
         inner = environment(env, room, self.places.homes)
         mounts = Mounts(self.tier.options)
@@ -58,6 +58,8 @@ class Sandbox:
             self._show_tools(mounts, argv, inner, room)
         for path in listening():
             mounts.hide(path)
+        for path in _named(self.policy.read):
+            self._refuse_open(path, "readable")
         for path in (*read, *_named(self.policy.read)):
             _read(mounts, path)
         for path in _named(self.policy.hide):
@@ -104,14 +106,18 @@ class Sandbox:
             if path.is_absolute() and mounts.shows(real(path)):
                 _read(mounts, path)
 
+    def _refuse_open(self, path: Path, how: str) -> None:
+        """MoError for a directory that holds what the sandbox hides."""
+        if bad := next((kept for kept in self._closed() if contains(real(path), real(kept))), None):
+            raise MoError(
+                f"a sandbox in which {path} is {how} would leave {bad} unprotected",
+                "name a smaller directory",
+                Exit.CONFIG,
+            )
+
     def _open(self, mounts: Mounts, room: Room, writable: Sequence[Path]) -> None:
         for path in writable:
-            if bad := next((kept for kept in self._closed() if contains(real(path), real(kept))), None):
-                raise MoError(
-                    f"a sandbox in which {path} is writable would leave {bad} unprotected",
-                    "name a smaller directory",
-                    Exit.CONFIG,
-                )
+            self._refuse_open(path, "writable")
         for path in (*writable, room.cache, room.home, room.worktree):
             if exists(path):
                 mounts.write(real(path))
