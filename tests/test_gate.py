@@ -651,7 +651,10 @@ def test_an_editable_install_of_the_main_checkout_is_found(bench: Bench) -> None
 def test_an_existing_sitecustomize_still_works_while_tracing(bench: Bench) -> None:
     bench.repo.commit(PACKAGE)
     source = bench.repo.path / "src"
-    env = active_venv(bench, "sitecustomize.py", f"import sys\nsys.path.insert(0, {str(source)!r})\n")
+    own = bench.repo.path.with_name("own")  # before the one that some systems have beside the library
+    own.mkdir()
+    (own / "sitecustomize.py").write_text(f"import sys\nsys.path.insert(0, {str(source)!r})\n")
+    env = {**bench.env, "PYTHONPATH": str(own)}
     proof = bench.prove("python -m unittest discover -s tests", env)
     assert (proof.ok, proof.leaked) == (False, (f"{source}/pkg/__init__.py", f"{source}/pkg/core.py"))
 

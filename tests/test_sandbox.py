@@ -206,11 +206,13 @@ def test_more_can_be_made_writable_for_checks_but_not_for_agents(cell: Cell) -> 
 
 
 @pytest.mark.parametrize("place", ["/", "top", "home", "main", "git_dir", "state"])
-def test_nothing_that_holds_the_repository_becomes_writable(own: Cell, place: str) -> None:
+def test_nothing_that_holds_the_repository_is_opened_by_a_setting(own: Cell, place: str) -> None:
     path = Path(place) if place == "/" else getattr(own, place)
     with pytest.raises(MoError, match="unprotected") as caught:
         own.command("true", writable=[path])
     assert caught.value.hint == "name a smaller directory"
+    with pytest.raises(MoError, match="is readable would leave"):
+        own.command("true", policy=Policy(read=(str(path),)))
 
 
 def test_frozen_files_of_the_worktree(own: Cell) -> None:
