@@ -358,7 +358,8 @@ def test_planned_checks_run_in_the_sandbox_or_wait_for_a_person(agents: Mo) -> N
     agents("do", again, "--phase-provider", "execute=codex", code=5, timeout=150)
     (need,) = agents.json("show", "@last")["goal"]["needs"]
     assert need["why"] == (
-        "the plan waits for you: 1 task; its checks would run as you, without a sandbox: two: echo checked"
+        "the plan waits for you: 1 task: 1 agent, about $0.10 to $0.50; "
+        "its checks would run as you, without a sandbox: two: echo checked"
     )
     agents(*need["do"].split()[1:])
     agents.wait_for(lambda: agents.goal().state == "done", 60)

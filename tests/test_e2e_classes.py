@@ -143,7 +143,9 @@ BY_LOOKING = {
     ),
     "secrets": Row((once("echo AKIA''QWERTYUIOPASDF23 > key.txt"),), (F.SECRETS, None)),
     "isolation_breach": Row((once("git init -q inner"),), (F.ISOLATION_BREACH, None)),
-    "invalid_output": Row((once(MARKERS),), (F.INVALID_OUTPUT, None)),
+    "invalid_output": Row(  # its files are there again, to be corrected
+        (once(MARKERS), {"run": "rm c.txt", "when": AGAIN}), (F.INVALID_OUTPUT, None)
+    ),
     "check_failed": Row(
         ({"say": "Done.", "until": AGAIN},), (F.CHECK_FAILED, None), {"check": "test -e check_failed.txt"}
     ),
@@ -268,7 +270,7 @@ def test_a_program_that_does_not_know_its_flags(agents: Mo, api: StubApi) -> Non
         agents, api, claude={"extra_args": ["--no-such-flag"]}, codex={"extra_args": ["--no-such-flag"]}
     )
     tasks = [{"id": kind, "provider": kind, "prompt": "x"} for kind in KINDS]
-    goal = run(agents, plan(tasks), code=1)
+    goal = run(agents, plan(tasks), code=4)
     assert endings(goal) == dict.fromkeys(KINDS, ("failed", ["bad_config"]))
     assert all("--no-such-flag" in one["reason"] for one in goal["tasks"])
 
