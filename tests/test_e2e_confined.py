@@ -63,11 +63,15 @@ def victims() -> Iterator[dict[str, subprocess.Popen[bytes]]]:
 def test_attacks_from_what_runs_agents_code(
     mo: Mo, sealed: Path, victims: dict[str, subprocess.Popen[bytes]], contained: bool
 ) -> None:
-    """The same commands hit everything where the settings do without a sandbox."""
+    """The same commands hit everything where the settings do without a sandbox.
+
+    But for hooks: there the tripwire puts them back, and who planted one fails.
+    """
     main = mo.repo.path
+    hook = f'mkdir -p {main}/.git/hooks; echo "#!/bin/sh" > {main}/.git/hooks/evil-$1\n' if contained else ""
     attack = (
         f'echo "$1" > {main}/evil-$1; echo "$1" >> {main}/pkg.py\n'
-        f'mkdir -p {main}/.git/hooks; echo "#!/bin/sh" > {main}/.git/hooks/evil-$1\n'
+        f"{hook}"
         f"git -c core.hooksPath= update-ref refs/heads/evil-$1 HEAD; git config evil.$1 1\n"
         f"cat {main}/.mo/token {sealed}/.ssh/key\n"
         "case $1 in\n"
@@ -89,11 +93,7 @@ def test_attacks_from_what_runs_agents_code(
     mo.wait_for(lambda: (mo.home.gate_dir(goal.id) / "goal-check.log").exists() or not goal.landings)
     hit = set() if contained else set(PLACES)
     assert {path.name.removeprefix("evil-") for path in main.glob("evil-*")} == hit
-    planted = {path.name for path in main.glob(".git/hooks/evil-*")}
-    planted |= set(
-        re.findall(r"hooks/(evil-\w+)", json.dumps(goal.changes))
-    )  # put back by the tripwire, and told
-    assert {name.removeprefix("evil-") for name in planted} == hit
+    assert not list(main.glob(".git/hooks/evil-*"))
     refs = mo.repo.git("for-each-ref", "--format=%(refname:short)", "refs/heads/evil-*").split()
     assert {name.removeprefix("evil-") for name in refs} == hit
     assert set(re.findall(r"^evil\.(\w+)=", mo.repo.git("config", "--list"), re.M)) == hit

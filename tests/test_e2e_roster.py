@@ -116,7 +116,7 @@ def test_an_agent_at_its_cap_lets_others_go_on_and_says_what_waits(mo: Mo, tmp_p
     assert "\n  2 ready tasks: 1 mine agent runs already" in mo("status").out
     go.touch()
     mo.wait_for(lambda: mo.goal().state == "done", 60)
-    assert mo.json("status")["goals"][0]["waits"] == []
+    mo.wait_for(lambda: mo.json("status")["goals"][0]["waits"] == [])
 
 
 def test_names_that_nobody_declared(mo: Mo, tmp_path: Path) -> None:

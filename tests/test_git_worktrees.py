@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import threading
@@ -186,7 +187,9 @@ def test_births_race_with_each_other_and_with_readers(repo: RepoBuilder, store: 
         thread.join()
     done.set()
     reader.join()
-    assert errors == []
+    # git itself reads what it listed before: somebody else's removal in between is no fault of a birth
+    removed = re.compile(r"worktrees/w\d*[13579]'?: No such file or directory")
+    assert [error for error in errors if not removed.search(error)] == []
     expected = {f"w{n}": tmp_path / f"w/{n}" for n in range(0, 24, 2)}
     assert worktrees.listing(store) == expected
     assert all(not is_dirty(Git(path)) for path in expected.values())

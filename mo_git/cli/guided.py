@@ -89,8 +89,8 @@ def agreed(obj: Context, goal: GoalStatus) -> bool:
     """Show the plan that an agent made, and ask whether to run it."""
     for said in goal.planning.assumptions:
         click.echo(f"assumed: {printable(said)}")
-    for need in views.needs(goal):
-        click.echo(need["why"])
+    if goal.planning.unconfined:
+        click.echo(views.needs(goal)[0]["why"])
     return confirm(obj, goal.plan, starting_from(goal.spec), goal.estimate)
 
 
