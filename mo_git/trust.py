@@ -8,7 +8,6 @@ not trusted any more.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -121,6 +120,8 @@ def _key(common_dir: Path) -> str:
 
 
 def _digest(content: bytes) -> str:
+    import hashlib  # here: it loads OpenSSL, and most verbs never ask
+
     return hashlib.sha256(content).hexdigest()
 
 

@@ -95,6 +95,7 @@ def test_without_any_agent(mo: Mo) -> None:
     assert mo("cost").out == "no agent has cost anything yet\n"
 
 
+@no_bundles
 def test_the_agents_found(mo: Mo, tmp_path: Path) -> None:
     command = use(mo, tmp_path)
     mo.environ = {**mo.environ, "PATH": "/usr/bin:/bin"}
