@@ -422,6 +422,7 @@ def test_from_a_subdirectory_and_from_a_linked_worktree(
     mo("do", "@plan.json", cwd=inside)
     assert (mo.goal().base, mo.goal().spec.target) == (side, "side")
     assert not (linked.path / ".mo").exists()
+    mo.wait_for(lambda: mo.json("status")["goals"][0]["state"] == "done")
     assert mo("status", cwd=inside).out == mo("-C", str(repo.path / ".git" / ".."), "status").out
     main = repo.head()
     mo("land", "@last", cwd=inside)
