@@ -207,9 +207,9 @@ class Engine:
         self._publish(at_once=answered)
 
     def _look_out(self) -> None:
-        """While anything runs, whether the repository is as the daemon left it: once per tick."""
-        since = time.monotonic() - self._looked_at
-        if self._jobs.keys() - {_LOOK} and since >= self.services.settings.orchestrator.tick_seconds:
+        """While anything runs, whether the repository is as the daemon left it: once a tick, never two."""
+        due = self._looked_at + self.services.settings.orchestrator.tick_seconds
+        if self._jobs and _LOOK not in self._jobs and time.monotonic() >= due:
             self._looked_at = time.monotonic()
             self._start(frozenset({_LOOK}), "", guarding.look(self.services))
 
