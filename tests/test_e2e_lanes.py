@@ -53,10 +53,14 @@ def commits(repo: RepoBuilder, name: str, message: str) -> None:
 
 
 def keeps_committing(repo: RepoBuilder, held: bool, over: Callable[[], bool], said: list[str]) -> None:
-    """A person's commits on main: in its checkout, or by plumbing where nothing has it checked out."""
+    """A person's commits on main: in its checkout, or by plumbing where nothing has it checked out.
+
+    Between two of them is time for a landing, however slow the machine is just now.
+    """
     number = 0
     while not over():
         number += 1
+        begun = time.monotonic()
         name, message = f"person-{number}", f"person {number}"
         if held:
             repo.write({name: "p\n"})
@@ -69,11 +73,11 @@ def keeps_committing(repo: RepoBuilder, held: bool, over: Callable[[], bool], sa
             commit = repo.git("commit-tree", tree, "-p", tip, "-m", message)
             repo.git("update-ref", "refs/heads/main", commit, tip, check=False)
         said.append(message)
-        time.sleep(0.15)
+        time.sleep(0.1 + 8 * (time.monotonic() - begun))
 
 
-def keeps_landing(mo: Mo, side: str, over: Callable[[], bool], codes: list[int]) -> None:
-    """Goal after goal that adds a file of its side; the exit codes of landing them."""
+def keeps_landing(mo: Mo, side: str, over: Callable[[], bool], codes: list[int], reasons: list[str]) -> None:
+    """Goal after goal that adds a file of its side; the exit codes of landing them, and why some did not."""
     number = 0
     while not over():
         number += 1
@@ -81,7 +85,10 @@ def keeps_landing(mo: Mo, side: str, over: Callable[[], bool], codes: list[int])
         deliver = ["--deliver", "merge"] if number % 3 == 0 else []
         goal = start(mo, tasks, *deliver)
         finish(mo, goal)
-        codes.append(mo("land", goal, code=None).code)
+        done = mo("land", goal, code=None)
+        codes.append(done.code)
+        if done.code == 1:
+            reasons.append(done.err)
 
 
 def together(*jobs: Callable[[], None]) -> None:
@@ -132,6 +139,7 @@ def test_main_only_ever_points_at_gated_trees_or_a_persons_commits(mo: Mo, held:
         repo.git("symbolic-ref", "HEAD", "refs/heads/main")
     said: list[str] = []
     codes: dict[str, list[int]] = {"left": [], "right": []}
+    reasons: list[str] = []
     run(mo, [{"id": "first", "run": sh("true")}])  # .mo/ is ignored from here on
     begun = time.monotonic()
 
@@ -145,8 +153,8 @@ def test_main_only_ever_points_at_gated_trees_or_a_persons_commits(mo: Mo, held:
         repo.git("switch", "-q", "elsewhere")
     together(
         lambda: keeps_committing(repo, held, over, said),
-        lambda: keeps_landing(mo, "left", over, codes["left"]),
-        lambda: keeps_landing(mo, "right", over, codes["right"]),
+        lambda: keeps_landing(mo, "left", over, codes["left"], reasons),
+        lambda: keeps_landing(mo, "right", over, codes["right"], reasons),
     )
     tips = tips_of_main(repo)
     gated = green_trees(mo)
@@ -158,10 +166,11 @@ def test_main_only_ever_points_at_gated_trees_or_a_persons_commits(mo: Mo, held:
         names = set(repo.git("ls-tree", "--name-only", commit).split())
         assert not [name for name in names if name.startswith("left-") and f"right-{name[5:]}" in names]
     both = codes["left"] + codes["right"]
-    assert set(both) <= {0, 1, 8}  # 1: the branch kept moving, or the person's git had the index
+    assert set(both) <= {0, 1, 8}
+    fair = ("kept moving", "has landed yet")  # the second: its task was red beside what main has already
+    assert [reason for reason in reasons if not any(words in reason for words in fair)] == []
     assert both.count(0) >= seconds / 3
     assert both.count(8) >= 1
-    assert both.count(1) <= len(both) / 2
     assert len(said) > seconds
     everything = set(repo.git("log", "--format=%s", "main").splitlines())
     if held:

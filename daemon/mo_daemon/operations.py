@@ -294,6 +294,11 @@ def _in_the_way(target: str, holder: Path, result: FastForward) -> MoError:
                 f"{target} cannot move: a {result.detail} is in progress in {holder}",
                 f"finish it (git {result.detail} {ways}), then mo land again",
             )
+        case Refusal.LOCKED:
+            return MoError(
+                f"{target} cannot move: another git command is at work in {holder}",
+                f"mo land again when it has ended; if none runs: rm {listed}",
+            )
         case _:
             return MoError(f"{target} cannot move in {holder}: {result.detail}", "see what git says above")
 

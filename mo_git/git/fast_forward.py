@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from mo_git.git.binary import Git, operation_in_progress
 from mo_git.git.layout import discover
 from mo_git.process import Completed
+
+PATIENCE = 5.0  # seconds that another git command's lock is waited for; a lock that stays is a dead one's
+_PAUSE = 0.05
+
+_T = TypeVar("_T")
 
 
 class Refusal(StrEnum):
@@ -19,6 +27,7 @@ class Refusal(StrEnum):
     UNTRACKED = "untracked"  # untracked or ignored files in the way
     NOT_FAST_FORWARD = "not_fast_forward"
     OPERATION = "operation_in_progress"
+    LOCKED = "locked"  # another git command is at work there; paths: its lock file
     OTHER = "other"  # detail says what git said
 
 
@@ -36,13 +45,29 @@ class FastForward:
     uncommitted: tuple[str, ...] = ()
 
 
-def fast_forward(worktree: Path, commit: str) -> FastForward:
+def fast_forward(worktree: Path, commit: str, *, patience: float = PATIENCE) -> FastForward:
     """Move the branch that a worktree has checked out forward to a commit, with its files and index.
 
     Never touches uncommitted work: changed, untracked and ignored files in the way refuse the move.  Where
     somebody moves the branch at the same moment, theirs counts, and files and index are as they left them.
+    Other git commands at work there are waited for, `patience` seconds.
     """
     git = Git(worktree, sparse=True)
+    return _patiently(lambda: _try(git, worktree, commit), _is_locked, patience)
+
+
+def _is_locked(result: FastForward) -> bool:
+    return result.refusal is Refusal.LOCKED
+
+
+def _patiently(attempt: Callable[[], _T], locked: Callable[[_T], bool], patience: float) -> _T:
+    until = time.monotonic() + patience
+    while locked(result := attempt()) and time.monotonic() < until:
+        time.sleep(_PAUSE)
+    return result
+
+
+def _try(git: Git, worktree: Path, commit: str) -> FastForward:
     head = git.text("rev-parse", "HEAD")
     if operation := operation_in_progress(discover(worktree)):
         return FastForward(False, Refusal.OPERATION, detail=operation)
@@ -75,11 +100,27 @@ def _undone(git: Git, commit: str, done: Completed) -> FastForward:
 
     The two-tree merge of git-read-tree(1) changes only what is exactly as the commit has it.
     """
-    back = git("read-tree", "-m", "-u", commit, "HEAD", check=False)
+    back = _patiently(
+        lambda: git("read-tree", "-m", "-u", commit, "HEAD", check=False),
+        lambda done: bool(_lock_of(done)),
+        PATIENCE,
+    )
     if back.code:
         return FastForward(False, Refusal.OTHER, detail=back.error_text)
     if git("merge-base", "--is-ancestor", "HEAD", commit, check=False).code:
         return FastForward(False, Refusal.NOT_FAST_FORWARD)
+    return _said(done)
+
+
+def _lock_of(done: Completed) -> str:
+    """The lock file of another git command that stopped this one."""
+    found = re.search(r"Unable to create '([^']*\.lock)': File exists", done.error_text)
+    return found[1] if found else ""
+
+
+def _said(done: Completed) -> FastForward:
+    if lock := _lock_of(done):
+        return FastForward(False, Refusal.LOCKED, (lock,), done.error_text)
     return FastForward(False, Refusal.OTHER, detail=done.error_text)
 
 
@@ -90,7 +131,7 @@ def _refusal(git: Git, coming: set[str], done: Completed) -> FastForward:
     ):
         if blocking := _overlap(present, coming):
             return FastForward(False, refusal, blocking, done.error_text)
-    return FastForward(False, Refusal.OTHER, detail=done.error_text)
+    return _said(done)
 
 
 def _dirty(git: Git) -> set[str]:
