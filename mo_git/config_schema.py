@@ -146,6 +146,15 @@ class Gate(Section):
     parallel: int = key(1, "gate runs at once", ge=1)
 
 
+class Converge(Section):
+    """How candidates land."""
+
+    window: int = key(150, "candidates in one train, merged and gated together at most", ge=1)
+    speculate: Literal["auto", "always", "off"] = key(
+        "auto", "start tasks from what is not gated yet; auto: where a gate takes long"
+    )
+
+
 class Limits(Section):
     """Sizes."""
 
@@ -193,6 +202,7 @@ class Config(Section):
     git: Git = Field(default_factory=Git)
     workspace: Workspace = Field(default_factory=Workspace)
     gate: Gate = Field(default_factory=Gate)
+    converge: Converge = Field(default_factory=Converge)
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)
     daemon: Daemon = Field(default_factory=Daemon)

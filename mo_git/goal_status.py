@@ -55,6 +55,9 @@ class Attempt:
     kept: str = ""  # the keep-ref that holds what a failed attempt left
     provider: str = ""
     model: str = ""
+    upon: Mapping[str, str] = field(
+        default_factory=dict
+    )  # tasks that had not landed: name -> commit in the base
     spent: Spent = field(default_factory=lambda: Spent())
 
 
@@ -101,6 +104,16 @@ class TaskStatus:
         """The agent that could not work at all in the last attempt; empty: it could, or was a command."""
         last = self.attempts[-1] if self.attempts and self.spec.run is None else None
         return last.provider if last and last.failure in UNUSABLE else ""
+
+    @property
+    def upon(self) -> Mapping[str, str]:
+        """What the newest attempt started from that had not landed: task -> its commit."""
+        return self.attempts[-1].upon if self.attempts else {}
+
+    @property
+    def provider(self) -> str:
+        """Who made the newest attempt."""
+        return self.attempts[-1].provider if self.attempts else ""
 
     @property
     def worktree(self) -> str:

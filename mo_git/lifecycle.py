@@ -43,6 +43,7 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.SKIPPED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED} | OPEN_TASK, TaskState.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN_TASK, TaskState.CANCELLED),
     Kind.HELD: (_IN_QUEUE, TaskState.AWAITING_PERSON),
+    Kind.REBASED: (_IN_QUEUE, TaskState.CANDIDATE),
     Kind.RETRIED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED}, TaskState.PENDING),
 }
 
@@ -130,6 +131,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
                     fact.at,
                     provider=data.get("provider", ""),
                     model=data.get("model", ""),
+                    upon=data.get("upon", {}),
                 )
             )
             task.reason, task.not_before = "", 0.0
@@ -144,6 +146,9 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.commit, task.tree, task.paths = data["commit"], data["tree"], tuple(data.get("paths", ()))
             task.summary, task.output = data.get("summary", ""), data.get("output")
             task.reason = ""
+        case Kind.REBASED:
+            task.commit, task.tree = data["commit"], data["tree"]
+            task.attempts[-1].base, task.attempts[-1].upon = data["base"], {}
         case Kind.UNCHANGED:
             _close(task, fact, "unchanged")
             task.commit = data["commit"]

@@ -226,7 +226,7 @@ class NewFact:
 class Kind(StrEnum):
     """What a fact says.  The first group is about one task, the second about a goal."""
 
-    ATTEMPT_STARTED = "attempt_started"  # base, branch, worktree, token
+    ATTEMPT_STARTED = "attempt_started"  # base, upon, branch, worktree, token
     AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
     CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
@@ -241,6 +241,7 @@ class Kind(StrEnum):
     SKIPPED = "skipped"  # reason, satisfies
     TASK_CANCELLED = "task_cancelled"  # reason
     HELD = "held"  # reason: waits for a person
+    REBASED = "rebased"  # commit, tree, base: the same work on another base
     RETRIED = "retried"  # hint
     USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
 

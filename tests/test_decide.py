@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -34,9 +34,10 @@ from mo_daemon.decide import (
     next_wake,
     waits,
 )
+from mo_daemon.riders import is_stale, riders, ungated
 from mo_git.config import Config
 from mo_git.errors import MoError
-from mo_git.goal_status import AT_WORK, GoalStatus
+from mo_git.goal_status import AT_WORK, OPEN_TASK, GoalStatus
 from mo_git.lifecycle import apply, has_ended, new_goal, outcome
 from mo_git.model import Fact, GoalSpec, GoalState, Kind, NewFact, Plan, TaskSpec, TaskState
 from tests.story import Story, chain, commit
@@ -105,7 +106,7 @@ def test_a_hold_stops_starts_and_nothing_else() -> None:
     story = begun(TaskSpec("a", run=RUN), TaskSpec("b", run=RUN))
     story.run("a")
     story.finish("a")
-    assert actions(story, limits=Limits(8, "disk")) == [Land(GOAL, ("a",))]
+    assert actions(story, limits=Limits(8, "disk")) == [Land(GOAL)]
 
 
 def test_limits_of_the_machine_the_goal_and_the_group() -> None:
@@ -349,6 +350,7 @@ class Play:
     wishes: int = 4
     now: float = 10.0
     seq: int = 0
+    first: dict[str, str] = field(default_factory=dict)  # goal -> the candidate that its train begins with
     running: dict[frozenset[str], Job] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
@@ -406,7 +408,9 @@ class Play:
         goal = self.goals[job.goal]
         if isinstance(job, StartAttempt):
             task = goal.tasks[job.task]
-            assert all(goal.tasks[dep].satisfied for dep in task.spec.depends_on), "dependencies"
+            upon = ungated(goal, task)
+            assert upon is not None, "dependencies"
+            assert not upon or self.limits.speculate == "always"
             assert not self.limits.hold
             assert not goal.paused
             assert not has_ended(goal)
@@ -418,15 +422,21 @@ class Play:
             at_work = [one for one in goal.tasks.values() if one.state in AT_WORK and one.spec.group == group]
             assert group not in sizes or len(at_work) < sizes[group], "group"
             branch = f"mo/{goal.id}/{job.task}"
-            data = {"token": "t", "base": goal.integration, "branch": branch, "worktree": f"/w/{job.task}"}
+            place = {"token": "t", "branch": branch, "worktree": f"/w/{job.task}"}
+            contained = {one.spec.id: one.commit for one in upon}
+            data = {**place, "base": goal.integration, "upon": contained}
             self.tell(job, Kind.ATTEMPT_STARTED, task.attempt + 1, data)
         if isinstance(job, Land):
-            assert goal.tasks[job.tasks[0]].state is TaskState.CANDIDATE
+            self.first[job.goal] = min(riders(goal, {}), key=lambda one: (len(one.needs), one.task)).task
+            assert goal.tasks[self.first[job.goal]].state is TaskState.CANDIDATE
+            assert not [
+                name for name in goal.tasks[self.first[job.goal]].upon if goal.tasks[name].state in OPEN_TASK
+            ]
             self.tell(job, Kind.GATE_STARTED, data={"commit": "c", "head": goal.integration})
         self.running[job.keys] = job
 
     def tell(self, job: Any, kind: Kind, n: int = 0, data: Mapping[str, Any] | None = None) -> None:
-        name = job.tasks[0] if isinstance(job, Land) else getattr(job, "task", "")
+        name = self.first[job.goal] if isinstance(job, Land) else getattr(job, "task", "")
         number = n or (self.goals[job.goal].tasks[name].attempt if name else 0)
         self.record([NewFact(job.goal, kind, data or {}, name, number)])
 
@@ -458,7 +468,11 @@ class Play:
             self.tell(job, Kind.AGENT_ENDED, data={"exit_code": 0})
         match self.die.choice(["candidate"] * 4 + ["unchanged", "skipped", "failed", "failed", "set-up"]):
             case "candidate":
-                self.tell(job, Kind.CANDIDATE, data={"commit": "c", "tree": "t", "paths": ["p"]})
+                self.tell(
+                    job,
+                    Kind.CANDIDATE,
+                    data={"commit": f"{task.spec.id}{task.attempt}", "tree": "t", "paths": ["p"]},
+                )
             case "unchanged":
                 self.tell(job, Kind.UNCHANGED, data={"commit": "c"})
             case "skipped":
@@ -481,11 +495,14 @@ class Play:
             self.tell(job, Kind.RETRY_SCHEDULED, data={"not_before": self.now, "why": "x"})
 
     def end_Land(self, job: Land, stopped: bool) -> None:
-        task = self.goals[job.goal].tasks[job.tasks[0]]
+        task = self.goals[job.goal].tasks[self.first[job.goal]]
         result = (
             "drop" if stopped else self.die.choice(["land"] * 5 + ["eject", "conflict", "hold", "intent"])
         )
-        data: dict[str, Any] = {"commit": "d", "tree": "t", "tasks": list(job.tasks), "why": "x", "paths": []}
+        if is_stale(self.goals[job.goal], task):
+            moved = f"{task.commit}'"
+            self.tell(job, Kind.REBASED, data={"commit": moved, "tree": "t", "base": "b"})
+        data: dict[str, Any] = {"commit": "d", "tree": "t", "tasks": [task.spec.id], "why": "x", "paths": []}
         match result:
             case "drop":
                 self.tell(job, Kind.GATE_DROPPED, data=data)
@@ -546,7 +563,7 @@ class Play:
         self.log.append("-- killed --")
         self.running.clear()
         self.stopped.clear()
-        self.limits = Limits(self.limits.parallel)
+        self.limits = replace(self.limits, hold="")
 
     def wish(self) -> None:
         goal = self.die.choice(sorted(self.goals))
@@ -578,7 +595,7 @@ class Play:
         """Nothing to do now: wait for a retry, take a hold away, resume what is paused; else it is over."""
         wake = next_wake(self.goals, self.now)
         if self.limits.hold:
-            self.limits = Limits(self.limits.parallel)
+            self.limits = replace(self.limits, hold="")
         elif wake is not None:
             self.now = wake
         elif paused := [goal for goal in self.goals.values() if goal.paused and not has_ended(goal)]:
@@ -622,10 +639,11 @@ def plans(draw: st.DrawFn) -> Plan:
     parallel=st.integers(1, 4),
     serialize=st.booleans(),
     hold=st.sampled_from(["", "disk"]),
+    speculate=st.sampled_from(["off", "always"]),
 )
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_goal_ends_whatever_happens(
-    goals: list[Plan], seed: int, parallel: int, serialize: bool, hold: str
+    goals: list[Plan], seed: int, parallel: int, serialize: bool, hold: str, speculate: str
 ) -> None:
     """No deadlock, no endless loop, no second job with one key, no start before its dependencies."""
     statuses = {}
@@ -642,7 +660,7 @@ def test_every_goal_ends_whatever_happens(
             serialize_overlaps=serialize,
         )
         statuses[spec.id] = new_goal(spec)
-    play = Play(random.Random(seed), statuses, Limits(parallel, hold))
+    play = Play(random.Random(seed), statuses, Limits(parallel, hold, speculate=speculate))
     try:
         play.play()
         for goal in play.goals.values():

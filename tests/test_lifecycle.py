@@ -36,6 +36,7 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.SKIPPED: (OPEN | STUCK, S.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN, S.CANCELLED),
     Kind.HELD: (QUEUED, S.AWAITING_PERSON),
+    Kind.REBASED: ("candidate gating", "candidate"),
     Kind.RETRIED: (STUCK, S.PENDING),
 }
 DATA: dict[Kind, dict[str, Any]] = {

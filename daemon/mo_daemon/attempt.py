@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, execution, guarding, harvest, names, outputs
+from mo_daemon import environment, execution, guarding, harvest, names, outputs, riders
 from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.budget import exhausted
+from mo_daemon.chain import Chain
 from mo_daemon.classify import salvages
 from mo_daemon.containment import SETUP_AS_YOU, Cell, Confinement
 from mo_daemon.decide import may_start
@@ -27,7 +28,6 @@ from mo_daemon.runners import argv_of
 from mo_daemon.services import Services, last_line, out_of_space, tail
 from mo_daemon.worktrees import Slot
 from mo_git import resources
-from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.binary import Git
@@ -52,11 +52,15 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
     if choice.agent != COMMAND and (spent := exhausted(*services.money(goal), choice.agent)):
         services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
         return
-    base = goal.integration
     async with services.starting() as ready:
         if not may_start(goal):  # any more: it may have been paused while this attempt waited for its turn
             return
-        attempt = await _open(services, goal, task, choice, base)
+        upon = riders.ungated(goal, task)
+        base = None if upon is None else await services.git(_base, services, goal, upon)
+        if base is None:
+            return
+        contained = {one.spec.id: one.commit for one in upon or ()}
+        attempt = await _open(services, goal, task, choice, base, contained)
         hold = False
         try:
             hold = await _work(attempt, ready)
@@ -65,9 +69,25 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
             await _close(attempt, hold or task.state in AT_WORK)
 
 
-async def _open(services: Services, goal: GoalStatus, task: TaskStatus, choice: Choice, base: str) -> Attempt:
+def _base(services: Services, goal: GoalStatus, upon: Sequence[TaskStatus]) -> str | None:
+    """Integration, and the ungated work that the task depends on; None where that does not merge."""
+    made = Chain(services, goal).commit(tuple(one.spec.id for one in upon))
+    if isinstance(made, str):
+        return made
+    services.apart.add((goal.integration, *(one.commit for one in upon)))
+    return None
+
+
+async def _open(
+    services: Services,
+    goal: GoalStatus,
+    task: TaskStatus,
+    choice: Choice,
+    base: str,
+    upon: Mapping[str, str],
+) -> Attempt:
     """Verify the base, take a slot and record the start before anything runs."""
-    await services.git(_verify_base, services, goal, task, base)
+    await services.git(_verify_base, services, goal, task, base, upon)
     branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
     slot = services.pool.take(branch)
     n = task.attempt + 1
@@ -88,7 +108,7 @@ async def _open(services: Services, goal: GoalStatus, task: TaskStatus, choice: 
         env[outputs.VARIABLE] = str(slot.path / outputs.FILE)
     agent = services.agents[choice.agent]
     attempt = Attempt(services, goal, task, agent, choice.model, n, base, slot, env, run_dir)
-    place = {"base": base, "branch": branch, "worktree": str(slot.path)}
+    place = {"base": base, "upon": dict(upon), "branch": branch, "worktree": str(slot.path)}
     who = {"provider": choice.agent, "model": choice.model, "why": choice.why}
     started = attempt.fact(Kind.ATTEMPT_STARTED, token=services.token(), **who, **place)
     try:
@@ -99,10 +119,12 @@ async def _open(services: Services, goal: GoalStatus, task: TaskStatus, choice: 
     return attempt
 
 
-def _verify_base(services: Services, goal: GoalStatus, task: TaskStatus, base: str) -> None:
+def _verify_base(
+    services: Services, goal: GoalStatus, task: TaskStatus, base: str, upon: Mapping[str, str]
+) -> None:
     """A task starts from a tree that contains what it depends on: asked of git, not of the records."""
     for dependency in task.spec.depends_on:
-        landed = goal.tasks[dependency].landed_commit
+        landed = upon.get(dependency) or goal.tasks[dependency].landed_commit
         if landed and not services.repo.is_ancestor(landed, base):
             raise MoError(
                 f"{goal.id}/{task.spec.id}: its base {base[:10]} lacks {dependency} ({landed[:10]})"
@@ -324,19 +346,13 @@ def _commit(attempt: Attempt, tree: str) -> str:
         [attempt.base],
         message,
         when=int(attempt.services.now()),
-        author=author(attempt.services.settings),
+        author=attempt.services.author,
     )
     if not refs.swap(repo, ref, commit, tip, f"mo: candidate of {attempt.name}"):
         raise AttemptFailed(
             FailureClass.ISOLATION_BREACH, f"branch {attempt.branch} was moved by someone else"
         )
     return commit
-
-
-def author(settings: Config) -> tuple[str, str] | None:
-    """`git.author` as (name, address)."""
-    name, _, rest = settings.git.author.partition("<")
-    return (name.strip(), rest.rstrip("> ")) if rest else None
 
 
 async def _keep(services: Services, goal: str, task: str, n: int, slot: Slot, base: str) -> str:
@@ -364,7 +380,9 @@ async def _interrupted(attempt: Attempt) -> None:
     services, goal = attempt.services, attempt.goal
     kept = await _keep(services, goal.id, attempt.task.spec.id, attempt.n, attempt.slot, attempt.base)
     failure = FailureClass.CANCELLED if goal.cancelling else FailureClass.LOST
-    reason = goal.cancelling or "the daemon was stopped while this attempt ran"
+    given_up = next((name for name in attempt.task.upon if goal.tasks[name].ended), "")
+    other = f"{given_up}, which it was built on, did not land" if given_up else "the daemon was stopped"
+    reason = goal.cancelling or f"{other} while this attempt ran"
     facts = [attempt.fact(Kind.ATTEMPT_FAILED, **{"class": failure, "reason": reason, "kept": kept})]
     if goal.cancelling:
         facts.append(attempt.fact(Kind.TASK_CANCELLED, reason=reason))

@@ -8,13 +8,13 @@ decision after a restart is the recovery.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mo_daemon import riders
 from mo_daemon.allowance import AgentOf, Room, agents_at_work
-from mo_daemon.queue import Candidate, next_train
 from mo_git import dag
-from mo_git.goal_status import GoalStatus, Operation, TaskStatus
+from mo_git.goal_status import AT_WORK, GoalStatus, Operation, TaskStatus
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
 
@@ -25,7 +25,8 @@ class Limits:
 
     `agent_of` names who does a task (None: who plans the goal); empty: nobody that counts.  `caps` are runs
     of each agent at once.  `memory` is how many further agents have room in free memory; None: any number.
-    Plain commands count against `parallel` alone.
+    Plain commands count against `parallel` alone.  `speculate` is `converge.speculate`; `apart` are heads
+    with candidates that do not merge onto them, so nothing can start from there.
     """
 
     parallel: int
@@ -33,6 +34,8 @@ class Limits:
     caps: Mapping[str, int] = field(default_factory=dict)
     memory: int | None = None
     agent_of: AgentOf = lambda _goal, _task: ""
+    speculate: str = "off"
+    apart: Collection[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,7 @@ class RecoverAttempt(_TaskJob):
 
 @dataclass(frozen=True, slots=True)
 class Land(_Job):
-    """Merge, gate and land these candidates."""
-
-    tasks: tuple[str, ...]
+    """Merge, gate and land the candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,28 +267,15 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         if not running:
             yield _halt(goal)
         return
+    yield from (Stop(attempt_key(goal.id, name)) for name in _pointless(goal))
     may_land = not goal.paused and landing_key(goal.id) not in running
-    candidates = _candidates(goal) if may_land else []
+    candidates = may_land and riders.riders(goal, {})
     if candidates:
-        yield Land(goal.id, tuple(next_train(candidates)))
+        yield Land(goal.id)
     if all(task.ended for task in goal.tasks.values()) and not running:
         yield _end(goal)
     elif goal.blocked and not running and not candidates:
         yield _halt(goal)  # out of money: what was paid for has landed
-
-
-def _candidates(goal: GoalStatus) -> list[Candidate]:
-    """What may land: what it depends on may have been taken back since, and comes again first."""
-    waiting = [
-        task for task in goal.tasks.values() if task.state is TaskState.CANDIDATE and goal.unblocked(task)
-    ]
-    if not waiting:
-        return []
-    dependents = dag.dependents(goal.plan.tasks)
-    return [
-        Candidate(task.spec.id, len(dependents[task.spec.id]), task.spec.priority, task.since)
-        for task in waiting
-    ]
 
 
 def _skips(goal: GoalStatus) -> list[NewFact]:
@@ -311,6 +299,16 @@ def _skips(goal: GoalStatus) -> list[NewFact]:
             dead[task_id] = TaskState.SKIPPED
             facts.append(NewFact(goal.id, Kind.SKIPPED, {"reason": reason, "satisfies": False}, task_id))
     return facts
+
+
+def _pointless(goal: GoalStatus) -> list[str]:
+    """Tasks at work on something that will not land."""
+    return [
+        task.spec.id
+        for task in goal.tasks.values()
+        if task.state in AT_WORK
+        and any(goal.tasks[name].ended and not goal.tasks[name].satisfied for name in task.upon)
+    ]
 
 
 def _end(goal: GoalStatus) -> Action:
@@ -361,7 +359,7 @@ def _choose(
     if min(own, room.slots) <= 0:
         return chosen, held
     agents = {}  # of the tasks that may start: only those are worth an order
-    for task in _ready(goal, taken, now):
+    for task in _ready(goal, taken, limits, now):
         agent = "" if task.spec.run is not None else limits.agent_of(goal, task)
         if why := room.refusal(agent):
             held[why] += 1
@@ -396,14 +394,15 @@ def may_start(goal: GoalStatus) -> bool:
     )
 
 
-def _ready(goal: GoalStatus, taken: set[str], now: float) -> list[TaskStatus]:
+def _ready(goal: GoalStatus, taken: set[str], limits: Limits, now: float) -> list[TaskStatus]:
     """Tasks that only the limits can hold back."""
+    early = riders.speculates(goal, limits.speculate)
     return [
         task
         for task in goal.tasks.values()
         if task.state in (TaskState.PENDING, TaskState.WAITING)
         and task.not_before <= now
-        and goal.unblocked(task)
+        and (goal.unblocked(task) or (early and riders.may_start_early(goal, task, limits.apart)))
         and attempt_key(goal.id, task.spec.id) not in taken
     ]
 

@@ -46,6 +46,7 @@ from mo_daemon.preparing import prepare_goal
 from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
+from mo_daemon.train import run_train
 from mo_git import process, views
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
@@ -240,7 +241,15 @@ class Engine:
         }
         look = agents.memory_mb and not self.is_idle()
         memory = memory_room(agents.memory_mb) if look else None
-        return Limits(settings.max_parallel, hold, caps, memory, self._agent_of)
+        return Limits(
+            settings.max_parallel,
+            hold,
+            caps,
+            memory,
+            self._agent_of,
+            self.services.settings.converge.speculate,
+            frozenset(self.services.apart),
+        )
 
     def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:
         """Who would do it now; empty for nobody, which the attempt itself has to say."""
@@ -312,7 +321,7 @@ class Engine:
             case RecoverAttempt():
                 return recover_attempt(services, goal, goal.tasks[job.task])
             case Land():
-                return self.lander.land(goal, job.tasks[0])
+                return run_train(self.lander, goal)
             case RecoverLanding():
                 return self.lander.recover(goal)
             case Operate():

@@ -303,6 +303,7 @@ class Gatekeeper:
             "hint": self._hint(baseline),
             "red": red,
             "tests": len(baseline.tests.outcomes) if baseline.tests else 0,
+            "seconds": round(baseline.seconds, 3),
         }
 
     async def _known_baseline(self, goal: GoalStatus, command: GateCommand) -> GateRun:

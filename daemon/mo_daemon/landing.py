@@ -7,84 +7,50 @@ what the ref says afterwards.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mo_daemon import names, queue
-from mo_daemon.attempt import author
 from mo_daemon.gate import GateRun
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services, tail
 from mo_daemon.threads import to_the_end
+from mo_daemon.verdicts import listed
 from mo_git.errors import Exit, MoError
-from mo_git.git import provenance, refs
+from mo_git.git import refs
+from mo_git.git.merge import Merge
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import Kind, NewFact
 
 
 @dataclass(frozen=True, slots=True)
 class Lander:
-    """Lands commits of goals; one landing per goal at a time (the engine sees to that)."""
+    """Moves integration branches; one landing per goal at a time (the engine sees to that)."""
 
     services: Services
     gatekeeper: Gatekeeper
 
-    # -- the serial queue -----------------------------------------------------------------------------
+    # -- what cannot land -----------------------------------------------------------------------------
 
-    async def land(self, goal: GoalStatus, task_id: str) -> None:
-        """Land one candidate, or record why not."""
-        services, task = self.services, goal.tasks[task_id]
-        await services.git(self.check_head, goal)
-        merge = await services.git(services.merger.merge, goal.integration, task.commit)
-        if merge.tree is None:
-            await self._conflict(goal, task, merge.conflicts)
-            return
-        commit = await services.git(self._merge_commit, goal, task, merge.tree)
-        data = {"commit": commit, "head": goal.integration}
-        services.record([_about(goal, task, Kind.GATE_STARTED, **data)])
-        try:
-            run = await self._judge(goal, commit, task_id)
-        except asyncio.CancelledError:
-            services.record([_about(goal, task, Kind.GATE_DROPPED, why="stopped")])
-            raise
-        match queue.meaning(run.result, unknown_before=1):
-            case queue.Meaning.LAND:
-                landed = _about(goal, task, Kind.LANDED, commit=commit, tree=run.tree)
-                await self.advance(goal, commit, run.tree, [task_id], "task", [landed])
-            case queue.Meaning.EJECT:
-                services.record([_about(goal, task, Kind.EJECTED, **evidence(run))])
-            case _:
-                reason = f"the gate gives no verdict: {run.reason}"
-                services.record([_about(goal, task, Kind.HELD, reason=reason, log=str(run.log))])
-
-    async def _judge(self, goal: GoalStatus, commit: str, task_id: str) -> GateRun:
-        """Gate against the present head's outcomes; an unknown verdict is asked for once more."""
-        run = await self.gate(goal, commit, [task_id])
-        if queue.meaning(run.result, unknown_before=0) is queue.Meaning.AGAIN:
-            run = await self.gate(goal, commit, [task_id])
-        return run
-
-    async def gate(self, goal: GoalStatus, commit: str, tasks: Sequence[str]) -> GateRun:
-        baseline = await self.gatekeeper.baseline(goal, goal.integration)
-        run = await self.gatekeeper.judge(goal, commit, baseline)
-        self.record_gate(goal, run, tasks)
-        return run
+    async def red(self, goal: GoalStatus, task: TaskStatus, found: Mapping[str, Any]) -> None:
+        """A candidate that the gate speaks against."""
+        self.services.record([about(goal, task, Kind.EJECTED, **found)])
 
     def record_gate(self, goal: GoalStatus, run: GateRun, tasks: Sequence[str]) -> None:
         self.services.record([NewFact(goal.id, Kind.GATE_RUN, {**run.document(tasks), "log": str(run.log)})])
 
-    async def _conflict(self, goal: GoalStatus, task: TaskStatus, paths: Sequence[str]) -> None:
+    async def conflict(self, goal: GoalStatus, task: TaskStatus, merge: Merge) -> None:
         """Once: do the task again on the new base.  A second time: a person has to look."""
+        paths = merge.conflicts or merge.messages
         others = await self.services.git(self._conflicting, goal, task, paths)
         data: dict[str, Any] = {"with": others, "paths": list(paths)}
         if task.redone:
-            fact = _about(goal, task, Kind.CONFLICT, **data, resolution="person")
+            fact = about(goal, task, Kind.CONFLICT, **data, resolution="person")
         else:
             beside = f" with {', '.join(others)}" if others else ""
             why = f"conflict in {', '.join(paths)}{beside}: done again on the new base"
-            fact = _about(
+            fact = about(
                 goal,
                 task,
                 Kind.RETRY_SCHEDULED,
@@ -106,16 +72,6 @@ class Lander:
             name: self.services.repo.is_ancestor(goal.tasks[name].landed_commit, base) for name, _ in landed
         }
         return queue.conflicting_with(paths, landed, contained)
-
-    def _merge_commit(self, goal: GoalStatus, task: TaskStatus, tree: str) -> str:
-        """--no-ff, first parent integration, dated as its newest parent: equal merges are equal objects."""
-        repo = self.services.repo
-        trailers = {"Mo-Goal": goal.id, "Mo-Task": task.spec.id, "Mo-Attempt": str(task.attempt)}
-        message = provenance.message(f"Land {task.spec.id}: {task.spec.title or task.spec.id}", "", trailers)
-        when = repo.newest_time(goal.integration, task.commit)
-        return repo.commit_tree(
-            tree, [goal.integration, task.commit], message, when=when, author=author(self.services.settings)
-        )
 
     # -- moving the branch ----------------------------------------------------------------------------
 
@@ -215,13 +171,13 @@ class Lander:
             )
 
 
-def _about(goal: GoalStatus, task: TaskStatus, kind: Kind, **data: Any) -> NewFact:
+def about(goal: GoalStatus, task: TaskStatus, kind: Kind, **data: Any) -> NewFact:
     return NewFact(goal.id, kind, data, task.spec.id, task.attempt)
 
 
 def _dropped_gates(goal: GoalStatus, why: str) -> list[NewFact]:
     return [
-        _about(goal, task, Kind.GATE_DROPPED, why=why)
+        about(goal, task, Kind.GATE_DROPPED, why=why)
         for task in goal.tasks.values()
         if task.state == "gating"
     ]
@@ -230,11 +186,7 @@ def _dropped_gates(goal: GoalStatus, why: str) -> list[NewFact]:
 def evidence(run: GateRun) -> dict[str, Any]:
     """Why a red gate put a candidate out: failing ids and the end of the log."""
     ids = list(run.failed_ids)
-    if ids:
-        more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
-        why = "gate red: " + ", ".join(ids[:3]) + more
-    else:
-        why = f"gate red: {run.reason}"
+    why = f"gate red: {listed(ids) if ids else run.reason}"
     return {
         "why": why,
         "evidence": {"commit": run.commit, "failed_ids": ids, "log": str(run.log), "log_tail": tail(run.log)},

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mo_daemon import names
-from mo_daemon.attempt import author
 from mo_daemon.landing import Lander, evidence
 from mo_daemon.services import Services
 from mo_daemon.testids import Tests
@@ -146,7 +145,7 @@ class Operator:
     def _commit(self, tree: str, parents: Sequence[str], message: str) -> str:
         when = self.services.repo.newest_time(*parents)
         return self.services.repo.commit_tree(
-            tree, list(parents), message, when=when, author=author(self.services.settings)
+            tree, list(parents), message, when=when, author=self.services.author
         )
 
     async def _gate_and_advance(
@@ -211,12 +210,16 @@ class Operator:
 
     def _in_landing_order(self, goal: GoalStatus) -> list[str]:
         """Tasks that are in integration now, oldest landing first."""
+        return [name for name, _ in self._landed_with(goal)]
+
+    def _landed_with(self, goal: GoalStatus) -> list[tuple[str, str]]:
+        """(task, commit of its last landing) for what is in integration now, oldest first."""
+        last = {name: at for at, landing in enumerate(goal.landings) for name in landing["tasks"]}
         return [
-            name
-            for landing in goal.landings
+            (name, landing["commit"])
+            for at, landing in enumerate(goal.landings)
             for name in landing["tasks"]
-            if goal.tasks[name].landed_commit == landing["commit"]
-            and goal.tasks[name].state is TaskState.LANDED
+            if last[name] == at and goal.tasks[name].state is TaskState.LANDED
         ]
 
     def _landed_after(self, goal: GoalStatus, commit: str) -> list[str]:
@@ -228,8 +231,7 @@ class Operator:
                 Exit.NOT_FOUND,
             )
         later = set(good[good.index(commit) + 1 :])
-        order = self._in_landing_order(goal)
-        tasks = [name for name in reversed(order) if goal.tasks[name].landed_commit in later]
+        tasks = [name for name, landing in reversed(self._landed_with(goal)) if landing in later]
         if not tasks:
             raise MoError(f"no task landed after {commit[:12]}", f"mo show {goal.id}")
         return tasks

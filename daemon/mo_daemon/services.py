@@ -66,6 +66,7 @@ class Services:
     lookout: Lookout
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
     live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
+    apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
 
     async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -90,6 +91,12 @@ class Services:
             yield ready
         finally:
             ready()
+
+    @property
+    def author(self) -> tuple[str, str] | None:
+        """In whose name mo commits, as (name, address); None: its own."""
+        name, _, rest = self.settings.git.author.partition("<")
+        return (name.strip(), rest.rstrip("> ")) if rest else None
 
     def say(self, run: str, event: Event | None) -> None:
         """What an agent does just now, for people who watch; None: its run has ended."""

@@ -75,6 +75,13 @@ class Merger:
         )
         return self.merge(head, undone)
 
+    def replay(self, head: str, commit: str, base: str) -> Merge:
+        """The tree of `head` with what `commit` changed relative to `base`."""
+        when = self._repo.newest_time(head, commit)
+        onto = self._repo.commit_tree(self._repo.tree_of(head), [base], "onto", when=when)
+        moved = self._repo.commit_tree(self._repo.tree_of(commit), [base], "moved", when=when)
+        return self.merge(onto, moved)
+
     def _with_attributes(self, attributes: Sequence[tuple[str, str]]) -> Path:
         """The directory for one set of attribute files; named by its content, so it never changes."""
         digest = hashlib.sha256(repr(attributes).encode("utf-8", "surrogateescape")).hexdigest()[:20]

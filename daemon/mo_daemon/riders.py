@@ -1,0 +1,121 @@
+"""Who may ride in a goal's next train, and what may start before its dependencies have landed.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from statistics import median
+
+from mo_daemon.queue import Candidate, prior
+from mo_git import dag
+from mo_git.goal_status import GoalStatus, TaskStatus
+from mo_git.model import TaskState
+
+IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
+LONG_GATE = 60.0  # seconds from which waiting for a gate is long, whatever else takes long
+LONG_RATIO = 5.0  # a gate that takes so many times longer than an attempt is long, too
+_NOTICED = 1.0  # seconds below which nobody notices a gate
+
+
+def riders(goal: GoalStatus, risks: Mapping[str, float]) -> list[Candidate]:
+    """The candidates that may land now, each with those that have to ride ahead of it.
+
+    What a candidate depends on has landed, or is the very candidate that it was built on.  `risks`: provider
+    -> how likely a candidate of it is bad.
+    """
+    eligible = {task.spec.id: task for task in goal.tasks.values() if task.state in IN_QUEUE}
+    while out := [name for name, task in eligible.items() if not _may_ride(goal, task, eligible)]:
+        for name in out:
+            del eligible[name]
+    if not eligible:
+        return []
+    dependents = dag.dependents(goal.plan.tasks)
+    return [
+        Candidate(
+            name,
+            len(dependents[name]),
+            task.spec.priority,
+            task.since,
+            risks.get(task.provider, prior(0, 0)),
+            frozenset(other for other in task.upon if other in eligible),
+            task.redone + task.failures.count("gate_red"),
+        )
+        for name, task in eligible.items()
+    ]
+
+
+def _may_ride(goal: GoalStatus, task: TaskStatus, eligible: Mapping[str, TaskStatus]) -> bool:
+    if not all(goal.tasks[other].ended for other in task.behind):
+        return False
+    return all(
+        goal.tasks[name].satisfied or (name in eligible and task.upon.get(name) == eligible[name].commit)
+        for name in task.spec.depends_on
+    )
+
+
+def is_stale(goal: GoalStatus, task: TaskStatus) -> bool:
+    """Whether a candidate holds work of a task that landed in another form, or not at all."""
+    return any(
+        commit != goal.tasks[name].commit or goal.tasks[name].state not in IN_QUEUE | {TaskState.LANDED}
+        for name, commit in task.upon.items()
+    )
+
+
+def learnt_risks(goals: Mapping[str, GoalStatus]) -> dict[str, float]:
+    """Provider -> how likely a candidate of it is bad, by how those of all goals here ended."""
+    ended: dict[str, list[int]] = {}
+    for goal in goals.values():
+        for task in goal.tasks.values():
+            bad = task.state is TaskState.EJECTED and not task.taken_back
+            if task.state is TaskState.LANDED or bad:
+                ended.setdefault(task.provider, [0, 0])[bad] += 1
+    return {provider: prior(landed, ejected) for provider, (landed, ejected) in ended.items()}
+
+
+# -- starting early -----------------------------------------------------------------------------------
+
+
+def speculates(goal: GoalStatus, mode: str) -> bool:
+    """Whether tasks start from what is not gated yet: `auto`, where waiting for a gate is long."""
+    if mode != "auto":
+        return mode == "always"
+    gates = [gate["seconds"] for gate in goal.gates if gate["kind"] == "full" and not gate["cached"]]
+    if not gates and goal.proof and goal.proof.get("seconds"):
+        gates = [goal.proof["seconds"]]
+    if not gates:
+        return False
+    gate = median(gates)
+    attempts = [
+        attempt.ended_at - attempt.started_at
+        for task in goal.tasks.values()
+        for attempt in task.attempts
+        if attempt.ended_at is not None
+    ]
+    return gate > LONG_GATE or bool(gate > _NOTICED and attempts and gate > LONG_RATIO * median(attempts))
+
+
+def ungated(goal: GoalStatus, task: TaskStatus) -> list[TaskStatus] | None:
+    """What a task would be built on that has not landed, in landing order; None where it may not start.
+
+    It may where everything that it depends on has landed, or waits to land and is built on what does.
+    """
+    found: dict[str, TaskStatus] = {}
+
+    def gather(names: tuple[str, ...]) -> bool:
+        for name in names:
+            other = goal.tasks[name]
+            if other.satisfied or name in found:
+                continue
+            if other.state not in IN_QUEUE or is_stale(goal, other) or not gather(other.spec.depends_on):
+                return False
+            found[name] = other
+        return True
+
+    if not gather(task.spec.depends_on) or not all(goal.tasks[other].ended for other in task.behind):
+        return None
+    return list(found.values())
+
+
+def may_start_early(goal: GoalStatus, task: TaskStatus, apart: Collection[tuple[str, ...]]) -> bool:
+    """Whether a task may start from work that waits to land; `apart`: heads, and what cannot merge there."""
+    found = ungated(goal, task)
+    return bool(found) and (goal.integration, *(one.commit for one in found or ())) not in apart

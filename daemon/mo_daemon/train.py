@@ -1,0 +1,296 @@
+"""A goal's train: candidates are merged in memory, gated together, and land, leave, or wait for a person.
+
+`queue.step` says what to do, purely, from what the gate said so far; this carries it out.  New candidates get
+on while the train runs.  The evidence is kept in memory only: after a restart the verdicts that were
+remembered are asked for again, and cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mo_daemon import names, queue, riders
+from mo_daemon.chain import Chain
+from mo_daemon.gate import UNKNOWN, GateRun
+from mo_daemon.landing import Lander, about, evidence
+from mo_daemon.queue import Blame, Candidate, Probe, Seen
+from mo_daemon.testids import Tests
+from mo_daemon.verdicts import listed
+from mo_git.git import refs
+from mo_git.git.merge import Merge
+from mo_git.goal_status import GoalStatus, TaskStatus
+from mo_git.model import GoalState, Kind
+
+LOOK_SECONDS = 1.0  # how often a train with a free gate looks for new candidates
+CONFLICT = "conflict"  # a verdict: these members do not merge
+
+
+async def run_train(lander: Lander, goal: GoalStatus) -> None:
+    """Land what can land; ends when nothing is left that could, or when something else has to come first."""
+    await lander.services.git(lander.check_head, goal)
+    train = _Train(lander, goal)
+    try:
+        while await train.advance():
+            pass
+    except asyncio.CancelledError:
+        train.why = "stopped"
+        raise
+    finally:
+        await train.end()
+
+
+@dataclass
+class _Train:
+    """`order` is what rides, in landing order; `seen` and `running` are about the present head."""
+
+    lander: Lander
+    goal: GoalStatus
+    why: str = "another train takes it"
+    order: list[Candidate] = field(default_factory=list)
+    aboard: dict[str, str] = field(default_factory=dict)  # member -> the commit that it got on with
+    seen: list[Seen] = field(default_factory=list)
+    running: dict[asyncio.Task[GateRun], Probe] = field(default_factory=dict)
+    runs: dict[Probe, GateRun] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.services = self.lander.services
+        self.chain = Chain(self.services, self.goal)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(one.task for one in self.order)
+
+    # -- one round ------------------------------------------------------------------------------------
+
+    async def advance(self) -> bool:
+        """One look and what follows from it; False when the train has nothing more to do."""
+        await self._leave(self._gone())
+        if not self._makes_way():
+            await self._board()
+        if not self.order:
+            return False
+        slots = 0 if self._makes_way() else self.services.settings.gate.parallel
+        step = queue.step(self.order, self.seen, list(self.running.values()), max(1, slots))
+        await self._cancel(step.cancel.__contains__)
+        if step.land:
+            return await self._land(step.land)
+        for blame in step.eject:
+            await self._eject(blame)
+        for name in step.hold:
+            await self._hold(name)
+        if step.eject or step.hold:
+            return True
+        started = [await self._start(probe) for probe in step.probes[: max(0, slots - len(self.running))]]
+        if not self.running:
+            return any(started)
+        await self._wait(slots)
+        return True
+
+    def _makes_way(self) -> bool:
+        """A person wants something of the goal: what runs is looked at, and nothing more is started."""
+        goal = self.goal
+        halted = goal.blocked is not None and goal.blocked[0] is GoalState.HALTED
+        return goal.paused or halted or bool(goal.cancelling or goal.pending_operations())
+
+    def _gone(self) -> list[str]:
+        """Members that left the queue by themselves: skipped, cancelled, done again."""
+        tasks = self.goal.tasks
+        return [
+            name
+            for name in self.members
+            if tasks[name].state not in riders.IN_QUEUE or tasks[name].commit != self.aboard[name]
+        ]
+
+    # -- who rides ------------------------------------------------------------------------------------
+
+    async def _board(self) -> None:
+        """Candidates that came since then get on, behind those that ride."""
+        waiting = riders.riders(self.goal, riders.learnt_risks(self.services.goals))
+        if {one.task for one in waiting} == set(self.members):
+            return
+        lined_up = queue.line_up(waiting, self.services.settings.converge.window)
+        by_name = {one.task: one for one in waiting}
+        if not self.seen and not self.running:  # nothing is known yet: the best order is free
+            self.order, self.aboard = [], {}
+        for name in lined_up:
+            one = by_name[name]
+            if name not in self.aboard and one.needs <= self.aboard.keys() and await self._gets_on(name):
+                self.order.append(one)
+                self.aboard[name] = self.goal.tasks[name].commit
+
+    async def _gets_on(self, name: str) -> bool:
+        """Whether a candidate merges behind the others; where it does not even alone, it is mended."""
+        task = self.goal.tasks[name]
+        if riders.is_stale(self.goal, task) and not await self._rebase(task):
+            return False
+        made = await self._commit((*self.members, name))
+        if not isinstance(made, Merge):
+            return True
+        alone = await self._commit((name,))
+        if isinstance(alone, Merge):
+            await self.lander.conflict(self.goal, task, alone)
+        return False  # else it waits until those that it conflicts with have landed, or left
+
+    async def _rebase(self, task: TaskStatus) -> bool:
+        """The same work on the present head: what it was built on landed in another form."""
+        goal, services = self.goal, self.services
+        merge = await services.git(
+            services.merger.replay, goal.integration, task.commit, task.attempts[-1].base
+        )
+        if merge.tree is None:
+            await self.lander.conflict(goal, task, merge)
+            return False
+        commit = await services.git(self._moved, task, merge.tree)
+        data = {"commit": commit, "tree": merge.tree, "base": goal.integration}
+        services.record([about(goal, task, Kind.REBASED, **data)])
+        return True
+
+    def _moved(self, task: TaskStatus, tree: str) -> str:
+        """The commit of a task on another base, on its branch; the earlier one is kept by a ref."""
+        services, repo, goal = self.services, self.services.repo, self.goal
+        message = repo.commit(task.commit).message
+        when = repo.newest_time(goal.integration, task.commit)
+        commit = repo.commit_tree(tree, [goal.integration], message, when=when, author=services.author)
+        refs.keep(repo, goal.id, task.spec.id, task.attempt, task.commit)
+        branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
+        refs.swap(repo, names.head(branch), commit, task.commit, f"mo: {task.spec.id} on another base")
+        return commit
+
+    async def _leave(self, gone: Sequence[str]) -> None:
+        """Take members out, with those that need them; what is known without them stays."""
+        out = set(gone)
+        for one in self.order:  # in landing order, so what a member needs is decided before it
+            if one.needs & out:
+                out.add(one.task)
+        if not out:
+            return
+        await self._cancel(lambda probe: bool(out.intersection(probe.members)))
+        self._get_off(out)
+        self.seen = queue.without(self.seen, tuple(out))
+        self.chain.forget(tuple(out))
+        self._drop(out, "what it was built on left the queue")
+
+    def _get_off(self, which: Collection[str]) -> None:
+        self.order = [one for one in self.order if one.task not in which]
+        self.aboard = {name: commit for name, commit in self.aboard.items() if name not in which}
+
+    def _drop(self, which: Collection[str], why: str) -> None:
+        tasks = [self.goal.tasks[name] for name in which]
+        self.services.record(
+            [about(self.goal, task, Kind.GATE_DROPPED, why=why) for task in tasks if task.state == "gating"]
+        )
+
+    # -- asking the gate ------------------------------------------------------------------------------
+
+    async def _commit(self, members: tuple[str, ...]) -> str | Merge:
+        return await self.services.git(self.chain.commit, members)
+
+    async def _start(self, probe: Probe) -> bool:
+        """Begin a gate run; or note that these members do not merge."""
+        made = await self._commit(probe.members)
+        if isinstance(made, Merge):
+            self.seen.append(Seen(probe, CONFLICT))
+            return True
+        head = self.goal.integration
+        baseline = await self.lander.gatekeeper.baseline(self.goal, head)
+        waiting = [self.goal.tasks[name] for name in probe.members]
+        self.services.record(
+            [
+                about(self.goal, task, Kind.GATE_STARTED, commit=made, head=head)
+                for task in waiting
+                if task.state == "candidate"
+            ]
+        )
+        run = asyncio.get_running_loop().create_task(self._ask(probe, made, baseline))
+        self.running[run] = probe
+        return True
+
+    async def _ask(self, probe: Probe, commit: str, baseline: Tests | None) -> GateRun:
+        return await self.lander.gatekeeper.judge(self.goal, commit, baseline)
+
+    async def _wait(self, slots: int) -> None:
+        """Until a run has ended; with a gate free, until there may be new candidates."""
+        patience = LOOK_SECONDS if len(self.running) < slots else None
+        done, _ = await asyncio.wait(self.running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        ended = {task: self.running.pop(task) for task in done}
+        await asyncio.gather(*done)  # what one raises is raised here
+        for task, probe in ended.items():
+            run = task.result()
+            self.runs[probe] = run
+            self.lander.record_gate(self.goal, run, probe.members)
+            self.seen.append(Seen(probe, run.result, frozenset(run.failed_ids)))
+
+    async def _cancel(self, decided: Callable[[Probe], bool]) -> None:
+        """End runs whose answer is not needed any more."""
+        ending = [task for task, probe in self.running.items() if decided(probe)]
+        for task in ending:
+            del self.running[task]
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    # -- what follows ---------------------------------------------------------------------------------
+
+    async def _land(self, members: tuple[str, ...]) -> bool:
+        """Move integration over these members; False where somebody else moved it."""
+        goal, tree = self.goal, self.runs[Probe(members)].tree
+        facts = []
+        for count, name in enumerate(members, 1):
+            commit = await self._commit(members[:count])
+            assert isinstance(commit, str)
+            of = await self.services.git(self.services.repo.tree_of, commit)
+            facts.append(about(goal, goal.tasks[name], Kind.LANDED, commit=commit, tree=of))
+        if self._gone():
+            return True
+        head = facts[-1].data["commit"]
+        await self.lander.advance(goal, head, tree, members, "task", facts)
+        if goal.integration != head:
+            return False
+        await self._cancel(lambda probe: probe.members[: len(members)] != members)
+        self._get_off(members)
+        self.seen = queue.after_landing(self.seen, members)
+        self.running = {run: _behind(probe, len(members)) for run, probe in self.running.items()}
+        self.runs = {
+            _behind(probe, len(members)): run
+            for probe, run in self.runs.items()
+            if probe.members[: len(members)] == members and len(probe.members) > len(members)
+        }
+        self.chain.landed(members, head)
+        return True
+
+    async def _eject(self, blame: Blame) -> None:
+        run = self.runs[blame.probe]
+        found = _blamed(evidence(run), blame)
+        await self.lander.red(self.goal, self.goal.tasks[blame.task], found)
+        await self._leave([blame.task])
+
+    async def _hold(self, name: str) -> None:
+        run = next(run for probe, run in self.runs.items() if name in probe.members and run.result == UNKNOWN)
+        reason = f"the gate gives no verdict: {run.reason}"
+        task = self.goal.tasks[name]
+        self.services.record([about(self.goal, task, Kind.HELD, reason=reason, log=str(run.log))])
+        await self._leave([name])
+
+    async def end(self) -> None:
+        """End what runs; whoever still rides waits for the next train."""
+        await self._cancel(lambda _: True)
+        if self.goal.intent is None:
+            self._drop(self.members, self.why)
+
+
+def _behind(probe: Probe, count: int) -> Probe:
+    return Probe(probe.members[count:], probe.ids, probe.again)
+
+
+def _blamed(found: Mapping[str, Any], blame: Blame) -> dict[str, Any]:
+    """Evidence with the ids that speak against this member, and the partner that it fails with."""
+    why, details = found["why"], dict(found["evidence"])
+    if blame.ids:
+        details["failed_ids"] = sorted(blame.ids)
+        why = "gate red: " + listed(details["failed_ids"])
+    if blame.partner:
+        details["partner"] = blame.partner
+        why += f" (only together with {blame.partner})"
+    return {"why": why, "evidence": details}
