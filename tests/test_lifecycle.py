@@ -36,7 +36,7 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.SKIPPED: (OPEN | STUCK, S.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN, S.CANCELLED),
     Kind.HELD: (QUEUED, S.AWAITING_PERSON),
-    Kind.REBASED: ("candidate gating", "candidate"),
+    Kind.REBASED: (QUEUED, S.CANDIDATE),
     Kind.RETRIED: (STUCK, S.PENDING),
 }
 DATA: dict[Kind, dict[str, Any]] = {
@@ -59,6 +59,7 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.SKIPPED: {"reason": "a failed"},
     Kind.TASK_CANCELLED: {"reason": "by a person"},
     Kind.HELD: {"reason": "no verdict"},
+    Kind.REBASED: {"commit": commit("e"), "tree": commit("7"), "base": BASE},
     Kind.GOAL_STARTED: {"base": BASE},
     Kind.GATE_PROVED: {"commit": BASE, "failing": [], "weak": False, "reason": ""},
     Kind.GATE_RUN: {"commit": commit("d"), "result": "green"},
