@@ -65,9 +65,9 @@ def follow(mo: Mo, tasks: Sequence[Mapping[str, Any]], *args: str, code: int = 0
     return mo("do", f"@{file}", *args, code=code).out
 
 
-def finish(mo: Mo, goal: str) -> GoalStatus:
+def finish(mo: Mo, goal: str, seconds: float = 60) -> GoalStatus:
     """The goal when nothing of it is under way any more."""
-    mo.wait_for(lambda: has_ended(mo.goal(goal)) and not mo.goal(goal).pending_operations())
+    mo.wait_for(lambda: has_ended(mo.goal(goal)) and not mo.goal(goal).pending_operations(), seconds)
     return mo.goal(goal)
 
 
@@ -264,7 +264,8 @@ def the_tree_is_that_of_plain_merges(mo: Mo, shown: Mapping[str, Any]) -> None:
     for task in shown["tasks"]:
         assert all(before[dep] < before[task["id"]] for dep in task["depends_on"] if task["id"] in before)
     for landing in shown["landings"]:
-        clone.git("merge", "-q", "--no-ff", "--no-edit", f"mo/{shown['id']}/{landing['tasks'][0]}")
+        for name in landing["tasks"]:
+            clone.git("merge", "-q", "--no-ff", "--no-edit", f"mo/{shown['id']}/{name}")
         assert clone.head("HEAD^{tree}") == landing["tree"] == mo.repo.head(f"{landing['commit']}^{{tree}}")
     assert shown["landings"][-1]["commit"] == shown["integration"]
     tips = mo.repo.git("reflog", "show", "--format=%H", f"mo/{shown['id']}/integration").split()

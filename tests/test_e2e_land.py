@@ -9,6 +9,7 @@ from tests.test_e2e_goal import (
     QUICK,
     UNITTEST,
     adds,
+    after,
     case,
     checkout,
     finish,
@@ -254,7 +255,8 @@ def test_rollback_takes_one_task_back_and_retry_brings_it_again(mo: Mo) -> None:
 def test_rollback_to_a_good_commit_keeps_what_came_from_the_target(mo: Mo) -> None:
     repo = mo.repo
     mo.configure(**QUICK)
-    goal = run(mo, [{"id": name, "run": sh(f"echo {name} > {name}")} for name in ("x", "y", "z")], "-j", "1")
+    order = (("x", ""), ("y", after("x")), ("z", after("y")))
+    goal = run(mo, [{"id": name, "run": sh(f"{wait}echo {name} > {name}")} for name, wait in order])
     first = mo.goal(goal).landings[0]
     assert first["tasks"] == ["x"]
     repo.commit({"person": "p\n"})

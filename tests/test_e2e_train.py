@@ -79,8 +79,7 @@ def sixty_four() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("parallel", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_of_sixty_four_exactly_the_culprits_are_out(mo: Mo, parallel: int) -> None:
     counted = Counted(mo, parallel)
-    goal = run(mo, sixty_four())
-    found = mo.goal(goal)
+    found = finish(mo, start(mo, sixty_four()), 300)
     out = {name for name, task in found.tasks.items() if str(task.state) != "landed"}
     pair = out - {"t20"}
     assert pair in ({"t33"}, {"t50"})

@@ -293,9 +293,13 @@ async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[
 
 
 async def _candidate(attempt: Attempt, found: Snapshot, said: Mapping[str, Any]) -> list[NewFact]:
-    """The facts of a candidate, or of nothing to change."""
-    services = attempt.services
-    if found.tree == await services.git(services.repo.tree_of, attempt.base):
+    """The facts of a candidate, or of nothing to change.
+
+    Nothing to change on work that has not landed is no end yet: it lands, empty, behind that work, or not.
+    """
+    services, tasks = attempt.services, attempt.goal.tasks
+    landed = all(tasks[name].state is TaskState.LANDED for name in attempt.task.upon)
+    if landed and found.tree == await services.git(services.repo.tree_of, attempt.base):
         return [attempt.fact(Kind.UNCHANGED, commit=attempt.base, **said)]
     commit = await services.git(_commit, attempt, found.tree)
     made = {"commit": commit, "tree": found.tree, "paths": list(found.changed)}

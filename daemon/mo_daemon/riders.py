@@ -13,7 +13,7 @@ from mo_git.model import TaskState
 IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
 LONG_GATE = 60.0  # seconds from which waiting for a gate is long, whatever else takes long
 LONG_RATIO = 5.0  # a gate that takes so many times longer than an attempt is long, too
-_NOTICED = 1.0  # seconds below which nobody notices a gate
+SHORT_GATE = 10.0  # seconds up to which waiting for a gate is not worth starting early
 
 
 def riders(goal: GoalStatus, risks: Mapping[str, float]) -> list[Candidate]:
@@ -90,7 +90,7 @@ def speculates(goal: GoalStatus, mode: str) -> bool:
         for attempt in task.attempts
         if attempt.ended_at is not None
     ]
-    return gate > LONG_GATE or bool(gate > _NOTICED and attempts and gate > LONG_RATIO * median(attempts))
+    return gate > LONG_GATE or bool(gate > SHORT_GATE and attempts and gate > LONG_RATIO * median(attempts))
 
 
 def ungated(goal: GoalStatus, task: TaskStatus) -> list[TaskStatus] | None:

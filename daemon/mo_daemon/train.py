@@ -77,11 +77,12 @@ class _Train:
         await self._cancel(step.cancel.__contains__)
         if step.land:
             return await self._land(step.land)
-        for blame in step.eject:
-            await self._eject(blame)
-        for name in step.hold:
-            await self._hold(name)
         if step.eject or step.hold:
+            for blame in step.eject:
+                await self._eject(blame)
+            for name in step.hold:
+                self._hold(name)
+            await self._leave([*(blame.task for blame in step.eject), *step.hold])
             return True
         started = [await self._start(probe) for probe in step.probes[: max(0, slots - len(self.running))]]
         if not self.running:
@@ -109,10 +110,11 @@ class _Train:
     async def _board(self) -> None:
         """Candidates that came since then get on, behind those that ride."""
         waiting = riders.riders(self.goal, riders.learnt_risks(self.services.goals))
-        if {one.task for one in waiting} == set(self.members):
+        by_name = {one.task: one for one in waiting}
+        self.order = [by_name.get(one.task, one) for one in self.order]  # what is learnt changes the risks
+        if by_name.keys() == self.aboard.keys():
             return
         lined_up = queue.line_up(waiting, self.services.settings.converge.window)
-        by_name = {one.task: one for one in waiting}
         if not self.seen and not self.running:  # nothing is known yet: the best order is free
             self.order, self.aboard = [], {}
         for name in lined_up:
@@ -248,15 +250,13 @@ class _Train:
         await self.lander.advance(goal, head, tree, members, "task", facts)
         if goal.integration != head:
             return False
-        await self._cancel(lambda probe: probe.members[: len(members)] != members)
+        await self._cancel(lambda probe: queue.stripped(probe, members) is None)
         self._get_off(members)
         self.seen = queue.after_landing(self.seen, members)
-        self.running = {run: _behind(probe, len(members)) for run, probe in self.running.items()}
-        self.runs = {
-            _behind(probe, len(members)): run
-            for probe, run in self.runs.items()
-            if probe.members[: len(members)] == members and len(probe.members) > len(members)
-        }
+        running = {run: queue.stripped(probe, members) for run, probe in self.running.items()}
+        self.running = {run: probe for run, probe in running.items() if probe}
+        runs = [(queue.stripped(probe, members), run) for probe, run in self.runs.items()]
+        self.runs = {probe: run for probe, run in runs if probe}
         self.chain.landed(members, head)
         return True
 
@@ -264,24 +264,18 @@ class _Train:
         run = self.runs[blame.probe]
         found = _blamed(evidence(run), blame)
         await self.lander.red(self.goal, self.goal.tasks[blame.task], found)
-        await self._leave([blame.task])
 
-    async def _hold(self, name: str) -> None:
+    def _hold(self, name: str) -> None:
         run = next(run for probe, run in self.runs.items() if name in probe.members and run.result == UNKNOWN)
         reason = f"the gate gives no verdict: {run.reason}"
         task = self.goal.tasks[name]
         self.services.record([about(self.goal, task, Kind.HELD, reason=reason, log=str(run.log))])
-        await self._leave([name])
 
     async def end(self) -> None:
         """End what runs; whoever still rides waits for the next train."""
         await self._cancel(lambda _: True)
         if self.goal.intent is None:
             self._drop(self.members, self.why)
-
-
-def _behind(probe: Probe, count: int) -> Probe:
-    return Probe(probe.members[count:], probe.ids, probe.again)
 
 
 def _blamed(found: Mapping[str, Any], blame: Blame) -> dict[str, Any]:
