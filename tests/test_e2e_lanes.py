@@ -126,8 +126,8 @@ def green_trees(mo: Mo) -> set[str]:
     [
         (True, 7),
         (False, 5),
-        pytest.param(True, 60, marks=pytest.mark.slow),
-        pytest.param(False, 60, marks=pytest.mark.slow),
+        pytest.param(True, 120, marks=pytest.mark.slow),
+        pytest.param(False, 120, marks=pytest.mark.slow),
     ],
 )
 def test_main_only_ever_points_at_gated_trees_or_a_persons_commits(mo: Mo, held: bool, seconds: int) -> None:

@@ -107,7 +107,7 @@ def green_and_whole(mo: Mo, goal: GoalStatus) -> None:
 
 def replayed(repo: RepoBuilder, goal: GoalStatus, landed: Sequence[str]) -> str:
     """The tree that git's own merges of the landed tasks give, one after another, in a clone."""
-    clone = RepoBuilder(repo.path.parent / "replay")
+    clone = RepoBuilder(repo.path.parent / f"replay-{goal.id}")
     repo.git("clone", "-q", "--no-checkout", str(repo.path), str(clone.path))
     clone.git("fetch", "-q", "origin", "+refs/*:refs/all/*")
     clone.git("checkout", "-q", "--detach", goal.base)
