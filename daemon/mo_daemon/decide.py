@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mo_daemon.allowance import AgentOf, Room, agents_at_work
-from mo_daemon.queue import Candidate, next_train
+from mo_daemon.queue import Candidate, line_up
 from mo_git import dag
 from mo_git.goal_status import GoalStatus, Operation, TaskStatus
 from mo_git.lifecycle import has_ended
@@ -269,7 +269,7 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
     may_land = not goal.paused and landing_key(goal.id) not in running
     candidates = _candidates(goal) if may_land else []
     if candidates:
-        yield Land(goal.id, tuple(next_train(candidates)))
+        yield Land(goal.id, tuple(line_up(candidates)))
     if all(task.ended for task in goal.tasks.values()) and not running:
         yield _end(goal)
     elif goal.blocked and not running and not candidates:
