@@ -33,7 +33,8 @@ class World:
 
     breaks: task -> tests that fail with it.  mends: task -> tests that it repairs.  pairs: (one, other, tests
     that fail with both).  leaks: tests that fail in full runs only.  silent: with these the gate gives no
-    verdict.  flaky: test -> how often it fails by itself.  weak: the gate names no tests.
+    verdict.  flaky: test -> how often it fails by itself.  weak: the gate names no tests.  rests: task -> tasks
+    without which it does not merge.
     """
 
     tasks: Sequence[str]
@@ -45,6 +46,7 @@ class World:
     flaky: Mapping[str, float] = field(default_factory=dict)
     weak: bool = False
     needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    rests: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def failing(self, tree: frozenset[str]) -> frozenset[str]:
         """The tests that fail whenever this tree is gated in full."""
@@ -61,6 +63,8 @@ class World:
     def judge(self, head: frozenset[str], probe: Probe, die: random.Random, known: frozenset[str]) -> Seen:
         """What the gate finds; tests in `known` are flakes that nobody minds any more."""
         tree = head | set(probe.members)
+        if any(not self.rests.get(task, frozenset()) <= tree for task in probe.members):
+            return Seen(probe, "conflict")
         if self.silent & tree:
             return Seen(probe, "unknown")
         failed = self.failing(tree) | {test for test, rate in self.flaky.items() if die.random() < rate}
@@ -146,7 +150,9 @@ class Driver:
             length = 1.0 if probe.ids is None else self.ids_cost
             length *= self.die.uniform(0.2, 5) if self.uneven else 1
             self.result.steps += 1
-            heapq.heappush(self.busy, (self.result.time + length, self.result.steps, self.result.time, probe))
+            heapq.heappush(
+                self.busy, (self.result.time + length, self.result.steps, self.result.time, probe)
+            )
         assert len(self.busy) <= self.slots, "more probes than slots"
 
     def _cancel(self, probes: Sequence[Probe]) -> None:
@@ -178,8 +184,8 @@ class Driver:
         self.result.blames += now.eject
         self.result.held += now.hold
         gone = {blame.task for blame in now.eject} | set(now.hold)
-        for task in self.left:
-            if self.world.needs.get(task, frozenset()) & gone:
+        for task in self.left:  # what does not merge any more is not the policy's business
+            if (self.world.needs.get(task, frozenset()) | self.world.rests.get(task, frozenset())) & gone:
                 gone.add(task)
         self.result.gone += sorted(gone)
         self.left = [task for task in self.left if task not in gone]
@@ -219,10 +225,7 @@ def good_at_the_end(world: World, run: Run) -> Iterator[str]:
     """Who was ejected though nothing that it does is wrong: alone, or together with what landed."""
     landed = frozenset(task for landing in run.landings for task in landing)
     for blame in run.blames:
-        partners = {
-            one if other == blame.task else other
-            for one, other, _ in world.pairs
-            if blame.task in (one, other)
-        }
+        partners = {one if other == blame.task else other for one, other, _ in world.pairs if blame.task in (one, other)}
         if blame.task not in world.breaks and not partners & (landed | set(run.gone)):
             yield blame.task
+

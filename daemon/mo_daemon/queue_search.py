@@ -22,7 +22,6 @@ from mo_daemon.queue_evidence import SILENT, WEAK, Blame, Evidence, Probe
 
 FLAKE = 0.2  # how often a test may fail by itself without costing anybody a place
 SURE = math.log(1e5)
-SURE_FULL = math.log(1e3)  # by full runs alone, which cost much; what gets there has failed three in a row
 AGAINST, FOR = -math.log(FLAKE), -math.log(1 - FLAKE)
 FULL_RUNS = 3  # of one set, before a failure that ids runs do not show is taken for real
 WEAK_RUNS = 2  # that have to be red where no test is named
@@ -129,13 +128,16 @@ def search(case: Case) -> Found:
 
 
 def _first_causes(case: Case, states: Mapping[str, _State]) -> dict[str, _State]:
-    """Without the tests that fail by somebody who leaves anyway, with one it needs."""
-    culprits = {state.task for state in states.values() if isinstance(state, _Guilty)}
-    return {
-        test: state
-        for test, state in states.items()
-        if not (isinstance(state, _Guilty) and (case.needs[state.task] - {state.task}) & culprits)
-    }
+    """Without the tests that fail by somebody who leaves anyway: one that the suspect needs, or its partner."""
+    leaving: set[str] = set()
+    kept = {test: state for test, state in states.items() if not isinstance(state, _Guilty)}
+    place = {task: number for number, task in enumerate(case.segment)}
+    guilty = [(place[state.task], test, state) for test, state in states.items() if isinstance(state, _Guilty)]
+    for _, test, state in sorted(guilty, key=lambda entry: entry[:2]):
+        if not leaving & ((case.needs[state.task] - {state.task}) | {state.partner}):
+            leaving.add(state.task)
+            kept[test] = state
+    return kept
 
 
 def _settled(states: Mapping[str, _State]) -> frozenset[str]:
@@ -147,14 +149,12 @@ def _settled(states: Mapping[str, _State]) -> frozenset[str]:
 def _blames(states: Mapping[str, _State], settled: Collection[str]) -> tuple[Blame, ...]:
     blames = []
     for task in sorted(settled):
-        proofs = {
-            test: state for test, state in states.items() if isinstance(state, _Guilty) and state.task == task
-        }
-        done = [state for state in proofs.values() if state.missing <= 0]
+        guilty = {test: one for test, one in states.items() if isinstance(one, _Guilty) and one.task == task}
+        done = [state for state in guilty.values() if state.missing <= 0]
         best = min(done, key=lambda state: (bool(state.partner), state.partner, len(state.members)))
-        ids = frozenset(proofs) - {WEAK}
-        probe = Probe(best.members, None if best.full else ids)
-        blames.append(Blame(task, ids, probe, best.partner))
+        shown = {test for test, one in guilty.items() if (one.members, one.full) == (best.members, best.full)}
+        ids = frozenset(shown - {WEAK})
+        blames.append(Blame(task, ids, Probe(best.members, None if best.full else ids), best.partner))
     return tuple(blames)
 
 
@@ -263,7 +263,7 @@ def _proof(case: Case, test: str, guilty: _Guilty) -> _State:
         for members in evidence.sets:
             against, passed = evidence.counts(members, test, full)
             score += against * AGAINST if suspects.issubset(members) else passed * FOR - against * AGAINST
-        bar = (SURE_FULL if full else SURE) + len(suspects) * math.log(len(case.segment))
+        bar = SURE + len(suspects) * math.log(len(case.segment))
         missing = math.ceil((bar - score) / AGAINST)
     if missing > 0 and evidence.unusable(guilty.members, full):
         return _Hold(guilty.task) if full else _Doubt()
