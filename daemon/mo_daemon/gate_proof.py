@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from mo_daemon.containment import Confinement
 from mo_daemon.gate import GREEN, NONE, RED, UNKNOWN, GateCommand, GateRun, GateSlot, Provision, Started
 from mo_daemon.gate_remedy import leaks, led_to, remedy, unknown_remedy
-from mo_daemon.runners import package_scripts
+from mo_daemon.packagescripts import package_scripts
 from mo_daemon.services import last_line, tail
 from mo_daemon.threads import in_thread
 from mo_daemon.verdicts import NO_RESULTS
