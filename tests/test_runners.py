@@ -587,7 +587,7 @@ SETUP = "from setuptools import setup\nsetup()\n"
         ),
         (
             {"package.json": '{"dependencies": {"jest": "1"}}', "package-lock.json": ""},
-            [Detected("npx --no jest", "jest", "package.json depends on jest", ("npm ci",))],
+            [Detected("npx --no -- jest", "jest", "package.json depends on jest", ("npm ci",))],
         ),
         (
             {"test/a.test.mjs": "import test from 'node:test'\n"},

@@ -68,7 +68,8 @@ class Lander:
 
     async def gate(self, goal: GoalStatus, commit: str, tasks: Sequence[str]) -> GateRun:
         baseline = await self.gatekeeper.baseline(goal, goal.integration)
-        run = await self.gatekeeper.judge(goal, commit, baseline)
+        paths = frozenset(path for name in tasks if name in goal.tasks for path in goal.tasks[name].paths)
+        run = await self.gatekeeper.judge(goal, commit, baseline, touched=paths)
         self.record_gate(goal, run, tasks)
         return run
 

@@ -1,0 +1,35 @@
+"""Which file a test is in, as far as its id tells.  Pure.
+
+Ids are made by `testids`; runners name files, dotted modules or packages in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+
+def touched(key: str, paths: Iterable[str]) -> bool:
+    """Whether one of these paths (from the root of the repository) may hold the test of this id.
+
+    In doubt it may: a test that is only known by its package is in every file of that package.
+    """
+    first, _, rest = key.partition("::")
+    if not rest and "/" not in first:  # unittest: setUpClass (module.Class), module.Class.test
+        first = first.rpartition("(")[2].rstrip(")")
+    return any(_holds(first, rest, path) for path in paths)
+
+
+def _holds(first: str, rest: str, path: str) -> bool:
+    if path == first or path.endswith(f"/{first}") or path in rest:
+        return True
+    file = PurePosixPath(path)
+    if file.suffix == ".go":
+        folder = "" if str(file.parent) == "." else str(file.parent)
+        return "/" in first and (not folder or first == folder or first.endswith(f"/{folder}"))
+    return file.suffix == ".py" and _in_module(first, list(file.with_suffix("").parts))
+
+
+def _in_module(dotted: str, module: list[str]) -> bool:
+    """Whether a dotted name begins with the module; a directory on the search path is no part of that."""
+    return any(f"{dotted}.".startswith(".".join(module[start:]) + ".") for start in range(len(module)))
