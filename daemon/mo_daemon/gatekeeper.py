@@ -5,7 +5,6 @@ A verdict belongs to an exact tree, command and environment; *unknown* is never 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from mo_daemon.gate import (
     Started,
     cache_key,
 )
+from mo_daemon.gate_answers import Answers, Subject
 from mo_daemon.gate_proof import Proof, prove
 from mo_daemon.gate_remedy import unknown_remedy
 from mo_daemon.gate_run import IDS
@@ -50,7 +50,7 @@ class Gatekeeper:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._free: list[GateSlot] = []
-        self._asked: dict[str, tuple[asyncio.Lock, int]] = {}  # key -> its lock, how many ask
+        self._answers = Answers(services)
         self._made = 0
         self._detected: dict[str, str] = {}  # base commit -> command
         self._tools: dict[tuple[Command, tuple[str, ...]], Fingerprints] = {}
@@ -207,51 +207,16 @@ class Gatekeeper:
             return gate_memory.no_gate(commit, tree)
         quarantined = flaky.quarantined(services, touched) if baseline is not None else frozenset()
         question = Question(baseline, ids or None, quarantined, fresh)
-        async with self._asking(gate_memory.key_of(key, command.select, question.ids), fresh):
-            if not fresh and (found := self._remembered(key, command, commit, question)):
-                return found
+        subject = Subject(commit, key, command.select, commit == goal.integration)
+        async with self._answers.asking(subject, question):
+            if known := self._answers.known(subject, question):
+                return known
             async with self._slot() as slot:
                 run = await self._run(goal, slot, command, commit, question)
                 if run.kind == IDS and _left_no_results(run):
                     run = await self._run(goal, slot, command, commit, replace(question, ids=None))
-            if run.result != UNKNOWN:
-                self._learn(goal, key, command, run, fresh)
+            self._answers.learn(subject, run)
         return run
-
-    @asynccontextmanager
-    async def _asking(self, key: str, fresh: bool) -> AsyncIterator[None]:
-        """One at a time for one answer: who asks the same meanwhile gets it from memory."""
-        if fresh:
-            yield
-            return
-        lock, count = self._asked.get(key, (asyncio.Lock(), 0))
-        self._asked[key] = (lock, count + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, count = self._asked.pop(key)
-            if count > 1:
-                self._asked[key] = (lock, count - 1)
-
-    def _remembered(self, key: str, command: GateCommand, commit: str, question: Question) -> GateRun | None:
-        """The answer that is known already, of a full run or of one of the same tests."""
-        ledger = self._services.ledger
-        known = ledger.gate_run(key)
-        if known is None and question.ids is not None:
-            known = ledger.gate_run(gate_memory.key_of(key, command.select, question.ids))
-        return gate_memory.load(known, commit, question) if known else None
-
-    def _learn(self, goal: GoalStatus, key: str, command: GateCommand, run: GateRun, fresh: bool) -> None:
-        """Remember a run that has a verdict, and what it says about flakes."""
-        services = self._services
-        own = gate_memory.key_of(key, command.select, run.asked)
-        before = services.ledger.gate_run(own)
-        full = services.ledger.gate_run(key) if run.asked and run.commit == goal.integration else None
-        same = gate_memory.tests_of(before) if before else None
-        flaky.note(services, run, same, gate_memory.tests_of(full) if full else None)
-        if gate_memory.better(before, run):
-            services.ledger.remember_gate(own, gate_memory.dump(run), services.now())
 
     async def run_on(self, goal: GoalStatus, commit: str, argv: tuple[str, ...], log: Path) -> process.Ending:
         """Run another command (the goal's check) on a commit, in a gate worktree."""
