@@ -232,7 +232,7 @@ class _Job:
         top = self._slot.path
         reading = how.report(top, lines.text() if lines else "")
         if how.runner == "go":
-            self._log.write_text(go_readable(self._log.read_text("utf-8", "replace")), "utf-8")
+            self._make_readable()
         try:
             same = (top / ".git").read_bytes() == self._pointer
         except OSError:
@@ -240,6 +240,16 @@ class _Job:
         if not same:  # git must not run where the gate says which repository and configuration it is
             return _Outcome(how, reading, trouble="the gate replaced the worktree's .git")
         return _Outcome(how, reading, code, timed_out, changed=_changed(top))
+
+    def _make_readable(self) -> None:
+        """Rewrite the log of `go test -json` as text; it may be large."""
+        plain = self._reports / "log"
+        with (
+            self._log.open(encoding="utf-8", errors="replace") as old,
+            plain.open("w", encoding="utf-8") as new,
+        ):
+            new.writelines(go_readable(old))
+        shutil.move(plain, self._log)
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """What the gate's programs get: its own tools first, and bytecode that can't be stale."""
