@@ -137,6 +137,13 @@ class Gate(Section):
     command: str = key("", 'command (sh -c); empty: detected; "none": no gate', guarded=True)
     timeout: float = key(1800.0, "seconds for one run", gt=0)
     junit: str = key("", "JUnit XML file that the command writes, relative to the worktree")
+    select: str = key(
+        "",
+        "command (sh -c) that runs only some tests, where mo knows no way; {ids}: their ids, quoted",
+        guarded=True,
+        pattern=r"^$|\{ids\}",
+        allowed='a command with {ids} in it, such as "./run-tests {ids}"',
+    )
     keep: Texts = key((), "ignored paths that stay in the gate's worktree between runs")
     proof: Literal["required", "off"] = key("required", "prove first that the gate notices a broken tree")
     sandbox: bool = key(
@@ -144,6 +151,9 @@ class Gate(Section):
     )
     writable: Texts = key((), "further paths that gates, checks and set-up can write", guarded=True)
     parallel: int = key(1, "gate runs at once", ge=1)
+    quarantine_days: float = key(
+        14.0, "days for which a test that was flaky on two trees may fail; 0: never", ge=0
+    )
 
 
 class Converge(Section):

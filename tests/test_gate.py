@@ -17,6 +17,7 @@ import pytest
 
 from mo_daemon.gate import NONE, GateCommand, GateRun, GateSlot, cache_key
 from mo_daemon.gate_proof import UNREADABLE, Proof, prove, targets
+from mo_daemon.judging import Question
 from mo_daemon.provision import Prepared
 from mo_daemon.testids import Regression, Tests
 from mo_daemon.verdicts import verdict
@@ -168,17 +169,18 @@ def test_cache_key_depends_on_everything_that_a_verdict_does() -> None:
 def test_document(tmp_path: Path) -> None:
     worse = Regression(failed=("a",), missing=("m",))
     run = GateRun("c", "t", "red", False, 1, WORSE, worse, 1.23456, tmp_path, "why")
-    assert run.document(["x"], flaky=2) == {
+    assert replace(run, flaky=("f", "g"), asked=frozenset("am")).document(["x"]) == {
         "commit": "c",
         "tree": "t",
         "tasks": ["x"],
-        "kind": "full",
+        "kind": "ids",
         "result": "red",
         "weak": False,
         "reason": "why",
         "cached": False,
         "tests": {"passed": 1, "failed": 2, "missing": 1, "flaky": 2},
         "failed_ids": ["a", "m"],
+        "flaky_ids": ["f", "g"],
         "seconds": 1.235,
     }
     assert replace(run, regression=None).failed_ids == ("a", "known")
@@ -215,6 +217,7 @@ class Bench:
         command: Command | GateCommand,
         *,
         baseline: Tests | None = None,
+        question: Question | None = None,
         env: Mapping[str, str] | None = None,
         provision: Callable[[Path], Awaitable[Prepared | None]] | None = None,
     ) -> GateRun:
@@ -226,7 +229,7 @@ class Bench:
                 env=self.env if env is None else env,
                 token=TOKEN,
                 log=self.logs / "gate.log",
-                baseline=baseline,
+                question=question or Question(baseline),
                 provision=provision,
             )
         )
@@ -298,7 +301,7 @@ def test_a_file_that_cannot_be_collected_is_red_not_unknown(bench: Bench) -> Non
     assert (base.result, base.weak) == ("green", False)
     broken = bench.repo.commit({"calc.py": "def add(:\n"})
     run = bench.run(broken, PYTEST, baseline=base.tests)
-    assert (run.result, run.exit_code) == ("red", 2)
+    assert (run.result, run.exit_code) == ("red", 1)
     ids = (
         "tests/test_calc.py::tests.test_calc.T::test_add",
         "tests/test_calc.py::tests.test_calc.T::test_zero",

@@ -21,7 +21,10 @@ from mo_git.errors import MoError
 from mo_git.model import Command
 
 REPORTS = Path("/r")
-PYTEST = ("-o", "junit_family=xunit1", "--junitxml=/r/junit.xml", "--maxfail=0")
+PYTEST = (
+    *("-o", "junit_family=xunit1", "--junitxml=/r/junit.xml", "--maxfail=0"),
+    "--continue-on-collection-errors",
+)
 PYTEST_TEXT = " ".join(PYTEST)
 VITEST = ("--reporter=default", "--reporter=junit", "--outputFile.junit=/r/junit.xml")
 JEST = ("--json", "--outputFile=/r/jest.json")
@@ -272,7 +275,7 @@ def test_real_pytest(tmp_path: Path, command: Command) -> None:
 def test_real_pytest_that_cannot_collect_a_file(tmp_path: Path) -> None:
     top = write(tmp_path / "top", {**PYTEST_FILES, "tests/test_b.py": "import nowhere\n"})
     code, read = observe((sys.executable, "-m", "pytest", "-q"), top, tmp_path / "r")
-    assert (code, outcomes(read)) == (2, {"tests/test_b.py::tests.test_b": "error"})
+    assert (code, outcomes(read)) == (1, {**PYTEST_OUTCOMES, "tests/test_b.py::tests.test_b": "error"})
 
 
 UNITTEST_FILES = {
@@ -584,7 +587,7 @@ SETUP = "from setuptools import setup\nsetup()\n"
         ),
         (
             {"package.json": '{"dependencies": {"jest": "1"}}', "package-lock.json": ""},
-            [Detected("npx --no jest", "jest", "package.json depends on jest", ("npm ci",))],
+            [Detected("npx --no -- jest", "jest", "package.json depends on jest", ("npm ci",))],
         ),
         (
             {"test/a.test.mjs": "import test from 'node:test'\n"},

@@ -10,7 +10,7 @@ import pytest
 from mo_git.model import ENDED_GOAL, GoalState, TaskState
 from tests.schemas import DIRECTORY, DRAFT, problems, schema
 
-NAMES = ("do", "show", "status")
+NAMES = ("do", "flakes", "show", "status")
 
 ATTEMPT = {
     "n": 1,
@@ -49,7 +49,22 @@ GATE = {
     "cached": False,
     "tests": {"passed": 3, "failed": 1, "missing": 0, "flaky": None},
     "failed_ids": ["x"],
+    "flaky_ids": ["y"],
     "seconds": 0.1,
+}
+FLAKES = {
+    "v": 1,
+    "quarantine_days": 14,
+    "flakes": [
+        {
+            "id": "x",
+            "rate": 0.2,
+            "passed": 3,
+            "failed": 1,
+            "evidence": [{"tree": "t", "why": "same_set", "at": 1.5}],
+            "quarantined_until": None,
+        }
+    ],
 }
 SHOW: dict[str, Any] = {
     "v": 1,
@@ -93,6 +108,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("do", {"v": 1, "goal": "g-1"}),
     ("do", {"event": "task_landed", "goal": "g-1", "task": "a", "at": 1.0, "more": True}),
     ("do", {"event": "goal_ended", "goal": "g-1", "state": "done"}),
+    ("flakes", FLAKES),
     ("show", SHOW),
     ("status", STATUS),
 ]

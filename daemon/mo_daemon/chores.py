@@ -1,4 +1,4 @@
-"""Longer jobs that belong to no goal's queue: proving the gate or an agent, repairing, tidying up."""
+"""Longer jobs that belong to no goal's queue: proofs of gate and agents, repairs, tidying up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mo_daemon import agent_proof, harvest, names
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_daemon.worktrees import Slot
-from mo_git.errors import MoError
+from mo_git.errors import Exit, MoError
 from mo_git.git import refs, worktrees
 from mo_git.git.files import delete_tree
 from mo_git.goal_status import GoalStatus
@@ -38,6 +38,8 @@ class Chores:
                 if not name:
                     return await agent_proof.listing(self.services)
                 return await agent_proof.prove(self.services, name, float(payload.get("seconds") or 120))
+            case "flakes":
+                return self.forget_flake(str(payload["forget"]))
             case _:
                 return await self.gc(payload)
 
@@ -64,6 +66,12 @@ class Chores:
         if proof["weak"] and proof.get("red"):
             message = "the gate fails on the base and names no tests: only what makes it pass can land"
         return {"ok": True, "message": message, "gate": command.command, "proof": proof}
+
+    def forget_flake(self, test: str) -> dict[str, Any]:
+        """Let a test count as any other again: mended, or never flaky."""
+        if not self.services.ledger.forget_flake(test):
+            raise MoError(f"no flake is known as {test}", "mo flakes lists the ids", Exit.NOT_FOUND)
+        return {"ok": True, "message": f"forgotten: {test}"}
 
     # -- recover --------------------------------------------------------------------------------------
 

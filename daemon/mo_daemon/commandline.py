@@ -1,9 +1,10 @@
-"""Reading a command line: is it one simple command, and which test runner does it start?"""
+"""Reading a command line (is it one simple command, which test runner does it start?), and changing it."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from mo_git.model import Command
@@ -102,3 +103,26 @@ def _cargo_test(words: list[str], at: int) -> tuple[str, int] | None:
     if at < len(words) and words[at].startswith("+"):
         at += 1
     return ("cargo", at) if words[at : at + 1] in (["test"], ["t"]) else None
+
+
+# -- changing a command -------------------------------------------------------------------------------
+
+
+def added(command: Command, extra: Iterable[str]) -> Command:
+    """The command with further words at its end."""
+    if isinstance(command, tuple):
+        return (*command, *extra)
+    return f"{command.strip()} {shlex.join(extra)}"
+
+
+def replaced(
+    command: Command, words: list[str], at: int, count: int, new: Sequence[str], pattern: str
+) -> Command | None:
+    """Put `new` in the place of words[at:at+count]; in a shell text, of what `pattern` finds.
+
+    None where the pattern finds nothing.
+    """
+    if isinstance(command, tuple):
+        return (*words[:at], *new, *words[at + count :])
+    changed, times = re.subn(pattern, lambda _: shlex.join(new), command, count=1)
+    return changed if times else None

@@ -154,7 +154,7 @@ def _script(top: Path) -> Detected | None:
     if isinstance(script, str) and script.strip() and _NO_TEST not in script:
         return Detected(f"{manager} test", manager, f"package.json has a test script: {script}", setup)
     wanted = {**_table(package, "dependencies"), **_table(package, "devDependencies")}
-    for runner, command in (("vitest", "npx --no vitest run"), ("jest", "npx --no jest")):  # fetch nothing
+    for runner, command in (("vitest", "npx --no vitest run"), ("jest", "npx --no -- jest")):  # fetch nothing
         if runner in wanted:
             return Detected(command, runner, f"package.json depends on {runner}", setup)
     return None

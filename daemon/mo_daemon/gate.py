@@ -7,126 +7,37 @@ its own.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from mo_daemon import sandbox, sidecar
 from mo_daemon.containment import Cell, Confinement, start
 from mo_daemon.environment import with_local_tools
+from mo_daemon.gate_run import NONE, GateCommand, GateRun, cache_key
+from mo_daemon.judging import Question
 from mo_daemon.provision import Prepared
-from mo_daemon.runners import Instrumented, argv_of, instrument, merge_environment
+from mo_daemon.runners import Instrumented, argv_of, instrument, instrument_for, merge_environment
 from mo_daemon.sandbox import Purpose
-from mo_daemon.testids import ERROR, FAILED, PASSED, Reading, Regression, Tests, go_readable
+from mo_daemon.selecting import uncached
+from mo_daemon.testids import Reading, go_readable
 from mo_daemon.threads import in_thread
-from mo_daemon.verdicts import GREEN, NO_RESULTS, RED, UNKNOWN, listed, verdict
+from mo_daemon.verdicts import GREEN, NO_RESULTS, RED, UNKNOWN, listed
 from mo_git import process
 from mo_git.git import worktrees
 from mo_git.git.binary import Git
 from mo_git.git.repo import Repo
 from mo_git.model import Command
 
-NONE = "none"  # a gate command that means: no gate, everything is green, and shown so
-
-__all__ = ["GREEN", "NONE", "RED", "UNKNOWN", "GateCommand", "GateRun", "GateSlot", "cache_key", "verdict"]
+__all__ = ["GREEN", "NONE", "RED", "UNKNOWN", "GateCommand", "GateRun", "GateSlot", "cache_key"]
 
 _MAX_LINE = 1024 * 1024
 _HEAD = 4096  # bytes of output, in which bwrap says that it could not start the program
-
-
-@dataclass(frozen=True, slots=True)
-class GateCommand:
-    """A configured gate.
-
-    `timeout` is in seconds and holds for each command.  `setup` runs before every gate run (what needs
-    to run only once is workspace.setup).  `junit` is a glob of report files that the command writes.
-    `keep` are clean patterns that survive between runs.  `log_bytes` of the output are kept, and its end.
-    """
-
-    command: Command
-    timeout: float
-    setup: tuple[Command, ...] = ()
-    junit: str = ""
-    keep: tuple[str, ...] = ()
-    log_bytes: int = process.LOG_LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class GateRun:
-    """What one gate run said.  `result` is green | red | unknown; `weak`: by exit code alone."""
-
-    commit: str
-    tree: str
-    result: str
-    weak: bool
-    exit_code: int | None
-    tests: Tests | None
-    regression: Regression | None
-    seconds: float
-    log: Path
-    reason: str
-    cached: bool = False
-    strict: bool = False  # the command does more than run tests, so its exit code counts too
-
-    @property
-    def failed_ids(self) -> tuple[str, ...]:
-        """The ids that speak against the commit: regressions, or all failures where there is no baseline."""
-        if self.regression is not None:
-            return self.regression.ids
-        return self.tests.failing() if self.tests else ()
-
-    def document(self, tasks: Sequence[str] = (), kind: str = "full", flaky: int = 0) -> dict[str, Any]:
-        """The run as an entry of `gates` in `mo show --json`."""
-        tests = self.tests or Tests({})
-        return {
-            "commit": self.commit,
-            "tree": self.tree,
-            "tasks": list(tasks),
-            "kind": kind,
-            "result": self.result,
-            "weak": self.weak,
-            "reason": self.reason,
-            "cached": self.cached,
-            "tests": {
-                "passed": tests.count(PASSED),
-                "failed": tests.count(FAILED, ERROR),
-                "missing": len(self.regression.missing) if self.regression else 0,
-                "flaky": flaky,
-            },
-            "failed_ids": list(self.failed_ids),
-            "seconds": round(self.seconds, 3),
-        }
-
-
-def cache_key(
-    tree: str, command: GateCommand, environment: Mapping[str, str], fingerprint: str, rules: str = ""
-) -> str:
-    """The key of a full gate run's verdict: equal keys mean that the run would be the same.
-
-    The tree names submodule commits; `fingerprint` stands for set-up and the versions of the tools
-    (`provision.Provisioner.fingerprint`), `rules` for what confines the gate (`Confinement.rules`).  An
-    unknown verdict must never be stored.
-    """
-    parts = {
-        "tree": tree,
-        "command": command.command,
-        "setup": command.setup,
-        "junit": command.junit,
-        "path": environment.get("PATH", ""),
-        "virtual_env": environment.get("VIRTUAL_ENV", ""),
-        "fingerprint": fingerprint,
-        "rules": rules,
-        "tests": "all",
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 # -- the worktree -------------------------------------------------------------------------------------
@@ -157,12 +68,18 @@ class _Lines:
 class GateSlot:
     """A warm worktree for gates.  One run at a time; `path`, `scratch` and `trace` belong to it alone."""
 
-    def __init__(self, repo: Repo, path: Path, name: str) -> None:
+    def __init__(self, repo: Repo, path: Path, name: str, number: int = 1) -> None:
         self.repo = repo
         self.path = path
         self.name = name
+        self.number = number
         self.scratch = path.with_name(f"{path.name}.run")
         self.trace = path.with_name(f"{path.name}.trace")
+
+    @property
+    def port_base(self) -> int:
+        """The first of its 20 ports; those of tasks begin at 20000."""
+        return 19000 + 20 * ((self.number - 1) % 50)
 
     async def prepare(self, commit: str, keep: Sequence[str] = ()) -> None:
         """Bring the worktree to exactly this commit, detached; only `keep` and set-up results stay."""
@@ -184,7 +101,7 @@ class GateSlot:
         env: Mapping[str, str],
         token: str,
         log: Path,
-        baseline: Tests | None,
+        question: Question,
         provision: Provision | None = None,
         started: Started | None = None,
         alter: Callable[[], None] | None = None,
@@ -210,7 +127,7 @@ class GateSlot:
         if alter:
             await in_thread(alter)
         cell = await in_thread(confinement.cell) if confinement else None
-        job = _Job(self, command, env, token, log, started, cell)
+        job = _Job(self, command, question, env, token, log, started, cell)
         try:
             await in_thread(job.open)
             outcome = await job.run()
@@ -219,36 +136,21 @@ class GateSlot:
         if outcome.trouble:
             return ended(UNKNOWN, outcome.trouble)
         how, reading = outcome.how, outcome.reading
-        weak = reading.tests is None and how.optional
-        result, worse, reason = verdict(
-            outcome.code,
-            outcome.timed_out,
-            reading.tests,
-            baseline,
-            weak,
-            runner=how.runner,
+        if question.ids is not None and not how.selects:  # all tests ran, so all of them count
+            question = replace(question, ids=None)
+        run = replace(
+            ended("", ""),
+            weak=reading.tests is None and how.optional,
+            exit_code=outcome.code,
+            tests=reading.tests,
             strict=how.strict,
-        )
-        if reason == NO_RESULTS:
-            reason = f"{reason}: {reading.reason}"
+        ).judged(question, outcome.timed_out, how.runner)
+        reason = f"{run.reason}: {reading.reason}" if run.reason == NO_RESULTS else run.reason
         if outcome.changed:
             reason = "; ".join(
                 filter(None, (reason, f"the gate changed tracked files: {listed(outcome.changed)}"))
             )
-        seconds = monotonic() - begin
-        return GateRun(
-            commit,
-            tree,
-            result,
-            weak,
-            outcome.code,
-            reading.tests,
-            worse,
-            seconds,
-            log,
-            reason,
-            strict=how.strict,
-        )
+        return replace(run, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +172,7 @@ class _Job:
         self,
         slot: GateSlot,
         command: GateCommand,
+        question: Question,
         env: Mapping[str, str],
         token: str,
         log: Path,
@@ -278,6 +181,7 @@ class _Job:
     ) -> None:
         self._slot = slot
         self._command = command
+        self._question = question
         self._env = env
         self._token = token
         self._log = log
@@ -297,7 +201,7 @@ class _Job:
 
     async def run(self) -> _Outcome:
         top = self._slot.path
-        how = instrument(self._command.command, self._reports, junit=self._command.junit, top=top)
+        how = await in_thread(self._instrumented)
         nothing = Reading(None)
         for command in self._command.setup:
             code, timed_out = await self._start(argv_of(command), command, {}, None)
@@ -311,11 +215,24 @@ class _Job:
             return _Outcome(how, nothing, trouble=f"the sandbox could not start the gate: {said}")
         return await in_thread(self._read, how, code, timed_out, lines)
 
+    def _instrumented(self) -> Instrumented:
+        """How to run what is asked for; what that needs is written beside the reports."""
+        gate, question, reports, top = self._command, self._question, self._reports, self._slot.path
+        command = uncached(gate.command) if question.fresh else gate.command
+        if question.ids is None:
+            how = instrument(command, reports, junit=gate.junit, top=top)
+        else:
+            template = gate.select
+            how = instrument_for(command, question.ids, reports, top, junit=gate.junit, template=template)
+        for name, text in how.files.items():
+            (reports / name).write_text(text, "utf-8")
+        return how
+
     def _read(self, how: Instrumented, code: int, timed_out: bool, lines: _Lines | None) -> _Outcome:
         top = self._slot.path
         reading = how.report(top, lines.text() if lines else "")
         if how.runner == "go":
-            self._log.write_text(go_readable(self._log.read_text("utf-8", "replace")), "utf-8")
+            self._make_readable()
         try:
             same = (top / ".git").read_bytes() == self._pointer
         except OSError:
@@ -323,6 +240,16 @@ class _Job:
         if not same:  # git must not run where the gate says which repository and configuration it is
             return _Outcome(how, reading, trouble="the gate replaced the worktree's .git")
         return _Outcome(how, reading, code, timed_out, changed=_changed(top))
+
+    def _make_readable(self) -> None:
+        """Rewrite the log of `go test -json` as text; it may be large."""
+        plain = self._reports / "log"
+        with (
+            self._log.open(encoding="utf-8", errors="replace") as old,
+            plain.open("w", encoding="utf-8") as new,
+        ):
+            new.writelines(go_readable(old))
+        shutil.move(plain, self._log)
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """What the gate's programs get: its own tools first, and bytecode that can't be stale."""

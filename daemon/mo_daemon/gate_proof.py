@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 from mo_daemon.containment import Confinement
 from mo_daemon.gate import GREEN, NONE, RED, UNKNOWN, GateCommand, GateRun, GateSlot, Provision, Started
 from mo_daemon.gate_remedy import leaks, led_to, remedy, unknown_remedy
-from mo_daemon.runners import package_scripts
+from mo_daemon.judging import Question
+from mo_daemon.packagescripts import package_scripts
 from mo_daemon.services import last_line, tail
 from mo_daemon.threads import in_thread
 from mo_daemon.verdicts import NO_RESULTS
@@ -78,9 +79,9 @@ async def prove(
         reason += f"; it needs {found[0]}, which the sandbox hides"
         return Proof(False, baseline, reason, remedy(slot.path, main_top, command.command, found), found)
 
-    baseline = await run(log=log_dir / "base.log", baseline=None)
+    baseline = await run(log=log_dir / "base.log", question=Question())
     if baseline.result == UNKNOWN:
-        baseline = await run(log=log_dir / "base-again.log", baseline=None)
+        baseline = await run(log=log_dir / "base-again.log", question=Question())
     if baseline.result == UNKNOWN:
         reason = f"the gate gives no result on the base: {baseline.reason}"
         if NO_RESULTS in baseline.reason and (line := last_line(baseline.log)) and not line.startswith("$ "):
@@ -98,7 +99,7 @@ async def prove(
     if baseline.result == RED and baseline.tests:
         note = f"the gate fails on the base already: {_count(len(baseline.tests.failing()))}"
     spoil = partial(make_unreadable, slot.path, command.command)
-    spoilt = await run(log=log_dir / "unreadable.log", baseline=baseline.tests, alter=spoil)
+    spoilt = await run(log=log_dir / "unreadable.log", question=Question(baseline.tests), alter=spoil)
     if not _same(baseline, spoilt):
         return Proof(True, baseline, note)
     reason = "the gate passes although the code is unreadable"
@@ -254,7 +255,9 @@ async def _trace(
         out.mkdir()
         (site / "sitecustomize.py").write_text(_SITECUSTOMIZE.replace("OUT", repr(str(out)), 1))
         search = os.pathsep.join(filter(None, (str(site), env.get("PYTHONPATH", ""))))
-        await run(env={**env, "PYTHONPATH": search}, log=log_dir / "traced.log", baseline=None, alter=spoil)
+        await run(
+            env={**env, "PYTHONPATH": search}, log=log_dir / "traced.log", question=Question(), alter=spoil
+        )
         files = [file for file in out.glob("*.txt") if file.is_file()]
         return frozenset(line for file in files for line in file.read_text("utf-8", "replace").splitlines())
     finally:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, gate_environment, gate_memory, names
+from mo_daemon import environment, flaky, gate_environment, gate_memory, names
 from mo_daemon.containment import GATE_AS_YOU, GATES, SETUP_AS_YOU, Cell, Confinement
 from mo_daemon.fingerprint import Fingerprints
 from mo_daemon.gate import (
@@ -26,8 +27,11 @@ from mo_daemon.gate import (
     Started,
     cache_key,
 )
+from mo_daemon.gate_answers import Answers, Subject
 from mo_daemon.gate_proof import Proof, prove
 from mo_daemon.gate_remedy import unknown_remedy
+from mo_daemon.gate_run import IDS
+from mo_daemon.judging import Question
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import detect
 from mo_daemon.services import Services, tail
@@ -46,6 +50,7 @@ class Gatekeeper:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._free: list[GateSlot] = []
+        self._answers = Answers(services)
         self._made = 0
         self._detected: dict[str, str] = {}  # base commit -> command
         self._tools: dict[tuple[Command, tuple[str, ...]], Fingerprints] = {}
@@ -66,6 +71,7 @@ class Gatekeeper:
             junit=gate.junit,
             keep=gate.keep,
             log_bytes=int(settings.limits.log_mb * 2**20),
+            select="" if goal.spec.gate else gate.select,
         )
 
     async def _detect(self, goal: GoalStatus) -> str:
@@ -90,7 +96,7 @@ class Gatekeeper:
             attempt=0,
             worktree=slot.path,
             common_dir=services.home.common_dir,
-            port_base=19000,
+            port_base=slot.port_base,
             passed=services.settings.workspace.env_pass,
             guard=None,
         )
@@ -108,10 +114,9 @@ class Gatekeeper:
 
     def _new_slot(self) -> GateSlot:
         self._made += 1
-        state = self._services.state
-        return GateSlot(
-            self._services.repo, state / "gates" / str(self._made), f"mo-{state.name}-gate-{self._made}"
-        )
+        state, number = self._services.state, self._made
+        path = state / "gates" / str(number)
+        return GateSlot(self._services.repo, path, f"mo-{state.name}-gate-{number}", number)
 
     def _confinement(
         self, goal: GoalStatus, slot: GateSlot, commit: str, setup: bool = False
@@ -142,7 +147,8 @@ class Gatekeeper:
         return Confinement(f"{containment.rules} {GATES}", cell)
 
     def _provide(self, goal: GoalStatus, slot: GateSlot, env: Mapping[str, str], commit: str) -> Provision:
-        log = self._services.home.gate_dir(goal.id) / "setup.log"
+        name = "setup.log" if slot.number == 1 else f"setup-{slot.number}.log"
+        log = self._services.home.gate_dir(goal.id) / name
         confinement = self._confinement(goal, slot, commit, setup=True)
 
         async def provide(worktree: Path) -> Prepared:
@@ -178,20 +184,38 @@ class Gatekeeper:
             self._services.record([NewFact(goal.id, Kind.GATE_PROVED, await self.prove(goal))])
         return (await self.judge(goal, commit, None)).tests
 
-    async def judge(self, goal: GoalStatus, commit: str, baseline: Tests | None) -> GateRun:
-        """The verdict on a commit's exact tree, from memory or by running the gate."""
+    async def judge(
+        self,
+        goal: GoalStatus,
+        commit: str,
+        baseline: Tests | None,
+        ids: frozenset[str] | None = None,
+        fresh: bool = False,
+        touched: frozenset[str] = frozenset(),
+    ) -> GateRun:
+        """The verdict on a commit's exact tree, from memory or by running the gate.
+
+        With `ids` only these tests are asked about, and only they run where the runner can select: the
+        run's `kind` says so.  A run of a few tests never answers for all, a run of all does for a few.
+        `fresh`: never from memory.  `touched` are paths that differ from the last good commit: no test in
+        one of them is excused by quarantine.  Cancelling ends the gate's processes.
+        """
         services = self._services
         command = await self.command(goal)
         tree, key = await services.git(self._tree_and_key, goal, command, commit)
         if command.command == NONE:
             return gate_memory.no_gate(commit, tree)
-        remembered = services.ledger.gate_run(key)
-        if remembered is not None:
-            return gate_memory.load(remembered, commit, baseline)
-        async with self._slot() as slot:
-            run = await self._run(goal, slot, command, commit, baseline)
-        if run.result != UNKNOWN:
-            services.ledger.remember_gate(key, gate_memory.dump(run), services.now())
+        quarantined = flaky.quarantined(services, touched) if baseline is not None else frozenset()
+        question = Question(baseline, ids or None, quarantined, fresh)
+        subject = Subject(commit, key, command.select, commit == goal.integration)
+        async with self._answers.asking(subject, question):
+            if known := self._answers.known(subject, question):
+                return known
+            async with self._slot() as slot:
+                run = await self._run(goal, slot, command, commit, question)
+                if run.kind == IDS and _left_no_results(run):
+                    run = await self._run(goal, slot, command, commit, replace(question, ids=None))
+            self._answers.learn(subject, run)
         return run
 
     async def run_on(self, goal: GoalStatus, commit: str, argv: tuple[str, ...], log: Path) -> process.Ending:
@@ -213,7 +237,7 @@ class Gatekeeper:
             )
 
     async def _run(
-        self, goal: GoalStatus, slot: GateSlot, command: GateCommand, commit: str, baseline: Tests | None
+        self, goal: GoalStatus, slot: GateSlot, command: GateCommand, commit: str, question: Question
     ) -> GateRun:
         services = self._services
         env = self._environment(goal, slot)
@@ -224,7 +248,7 @@ class Gatekeeper:
                 env=env,
                 token=token,
                 log=services.home.gate_dir(goal.id) / f"gate-{commit[:12]}-{token[:4]}.log",
-                baseline=baseline,
+                question=question,
                 provision=self._provide(goal, slot, env, commit),
                 started=self._started(token),
                 confinement=self._confinement(goal, slot, commit),
@@ -346,6 +370,11 @@ class Gatekeeper:
         if not containment.gates or run.result == GREEN:
             return ""
         return containment.remedy(tail(run.log, _LOG_END), GATE_AS_YOU)
+
+
+def _left_no_results(run: GateRun) -> bool:
+    """Whether a run ended by itself without a report: its runner does not select as mo thinks."""
+    return run.result == UNKNOWN and run.tests is None and run.exit_code is not None and run.exit_code >= 0
 
 
 def _joined(*parts: str) -> str:

@@ -244,6 +244,7 @@ HANDLERS: Mapping[str, Handler] = {
     "recover": _chore("recover"),
     "gc": _chore("gc"),
     "agents": _chore("agents"),
+    "flakes": _chore("flakes"),
     "pause": _pause,
     "resume": _resume,
     "answer": _answer,

@@ -6,22 +6,33 @@ of a known runner; any other keeps its words and gets PYTEST_ADDOPTS, which help
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from mo_daemon import testids
-from mo_daemon.commandline import recognise, words_of
+from mo_daemon.commandline import added, recognise, replaced, words_of
 from mo_daemon.detection import Detected, detect
+from mo_daemon.packagescripts import Script, script_of
+from mo_daemon.selecting import select
 from mo_daemon.testids import Reading
 from mo_git.errors import Exit, MoError
 from mo_git.model import Command
 
-__all__ = ["Detected", "Instrumented", "Reader", "argv_of", "detect", "instrument", "words_of"]
+__all__ = [
+    "Detected",
+    "Instrumented",
+    "Reader",
+    "argv_of",
+    "detect",
+    "instrument",
+    "instrument_for",
+    "words_of",
+]
 
 # What a finished run is read with: the worktree and the lines of its output that `keep` matched.
 Reader = Callable[[Path, str], Reading]
@@ -34,7 +45,8 @@ class Instrumented:
     `env` is added to the environment (`merge_environment` joins option variables).  With `optional`, a
     run without a report counts as a weak gate.  With `strict`, the command does more than run tests, so
     failures known from the baseline do not excuse its exit code.  `keep` picks the lines of the output
-    that `report` needs.  `clear` is a glob of report files in the worktree that must not be old.
+    that `report` needs.  `clear` is a glob of report files in the worktree that must not be old.  `files`
+    are written into the directory of the reports first.  With `selects`, only what was asked for runs.
     """
 
     argv: tuple[str, ...]
@@ -45,11 +57,27 @@ class Instrumented:
     optional: bool = False
     keep: re.Pattern[bytes] | None = None
     clear: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    selects: bool = False
 
 
 def argv_of(command: Command) -> tuple[str, ...]:
     """The argv that runs a command as a person wrote it."""
     return ("sh", "-c", command) if isinstance(command, str) else command
+
+
+def instrument_for(
+    command: Command, ids: frozenset[str], reports: Path, top: Path, *, junit: str = "", template: str = ""
+) -> Instrumented:
+    """The same for a run of only these tests; where they can't be selected, all run (`selects` is false).
+
+    `template` is gate.select: a command of the user's own in which {ids} stands for the quoted ids.
+    """
+    chosen = None if junit and not template else select(command, ids, reports, top, template)
+    if chosen is None:
+        return instrument(command, reports, junit=junit, top=top)
+    how = instrument(chosen.command, reports, junit=junit, top=top)
+    return replace(how, env=merge_environment(how.env, chosen.env), files=chosen.files, selects=True)
 
 
 def instrument(command: Command, reports: Path, *, junit: str = "", top: Path | None = None) -> Instrumented:
@@ -74,29 +102,13 @@ def instrument(command: Command, reports: Path, *, junit: str = "", top: Path | 
 def merge_environment(base: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
     """`base` with `extra`; variables that hold options are appended to, not replaced."""
     merged = {**base, **extra}
-    for key in ("PYTEST_ADDOPTS", "NODE_OPTIONS"):
+    for key, between in (("PYTEST_ADDOPTS", " "), ("NODE_OPTIONS", " "), ("PYTHONPATH", os.pathsep)):
         if base.get(key) and key in extra:
-            merged[key] = f"{base[key]} {extra[key]}"
+            merged[key] = f"{base[key]}{between}{extra[key]}"
     return merged
 
 
-# -- changing a command -------------------------------------------------------------------------------
-
-
-def _append(command: Command, extra: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(command, tuple):
-        return (*command, *extra)
-    return argv_of(f"{command.strip()} {shlex.join(extra)}")
-
-
-def _replace(
-    command: Command, words: list[str], at: int, count: int, new: list[str], pattern: str
-) -> tuple[str, ...] | None:
-    """Put `new` in the place of words[at:at+count]; in a shell text, of what `pattern` finds."""
-    if isinstance(command, tuple):
-        return (*words[:at], *new, *words[at + count :])
-    changed, times = re.subn(pattern, lambda _: shlex.join(new), command, count=1)
-    return argv_of(changed) if times else None
+# -- reading reports ----------------------------------------------------------------------------------
 
 
 def _file(path: Path, parse: Callable[..., Reading]) -> Reader:
@@ -138,15 +150,30 @@ def _output(parse: Callable[..., Reading]) -> Reader:
     return lambda top, output: parse(output, top, top.resolve())
 
 
+def _append(command: Command, extra: Iterable[str]) -> tuple[str, ...]:
+    return argv_of(added(command, extra))
+
+
+def _replace(
+    command: Command, words: list[str], at: int, count: int, new: list[str], pattern: str
+) -> tuple[str, ...] | None:
+    changed = replaced(command, words, at, count, new, pattern)
+    return argv_of(changed) if changed is not None else None
+
+
 # -- the runners --------------------------------------------------------------------------------------
 
 
 def _pytest_options(reports: Path) -> list[str]:
-    return ["-o", "junit_family=xunit1", f"--junitxml={reports / 'junit.xml'}", "--maxfail=0"]
+    """A file that does not load hides the tests of no other file.
+
+    --maxfail=0 undoes -x: after an early end all later tests would count as missing.
+    """
+    report = ["-o", "junit_family=xunit1", f"--junitxml={reports / 'junit.xml'}"]
+    return [*report, "--maxfail=0", "--continue-on-collection-errors"]
 
 
 def _pytest(command: Command, words: list[str], at: int, reports: Path) -> Instrumented:
-    """--maxfail=0 undoes -x: after an early end all later tests would count as missing."""
     options = _pytest_options(reports)
     report = _junit_file(reports / "junit.xml")
     if "--" in words[at:]:
@@ -166,9 +193,10 @@ def _unknown(command: Command, reports: Path) -> Instrumented:
 
 
 # Stands in for `-m unittest`: the same command line, with a result class that notes each id.  The text
-# that unittest prints can't be read for sure, since tests print between a name and its result.
+# that unittest prints can't be read for sure, since tests print between a name and its result.  With a file
+# of ids beside the report (`selecting`), other tests are left out; a fixture's id stands for its tests.
 _UNITTEST = """\
-import json, os, sys, unittest
+import json, os, re, sys, unittest
 sys.path[0] = os.getcwd()
 sys.argv[0] = "python -m unittest"
 class Result(unittest.TextTestResult):
@@ -199,10 +227,35 @@ class Runner(unittest.TextTestRunner):
     def __init__(self, *args, **kwargs):
         kwargs["failfast"] = False
         super().__init__(*args, **kwargs)
+class Program(unittest.TestProgram):
+    def runTests(self):
+        if ids is not None:
+            self.test = kept(self.test)
+        super().runTests()
+def kept(tests):
+    if isinstance(tests, unittest.BaseTestSuite):
+        tests._tests = [left for left in map(kept, list(tests)) if left is not None]
+        return tests
+    return tests if is_wanted(tests) else None
+def is_wanted(test):
+    name = test.id()
+    if name in ids or name in parents or {type(test).__module__, strclass(type(test))} & fixtures:
+        return True
+    return type(test).__name__ == "_FailedTest" and any(
+        key.startswith(test._testMethodName + ".") for key in ids)
+strclass = unittest.util.strclass
 pid = os.getpid()
 notes = open(PATH, "w", buffering=1)
+try:
+    with open(os.path.join(os.path.dirname(PATH), "ids.json"), encoding="utf-8") as file:
+        ids = frozenset(json.load(file)["ids"])
+except FileNotFoundError:
+    ids = None
+parents = {key.split(" ", 1)[0] for key in ids or ()}
+fixture = re.compile(r"(?:setUp|tearDown)\\w+ \\((.+)\\)$")
+fixtures = {found[1] for found in map(fixture.match, ids or ()) if found}
 __unittest = True
-unittest.main(module=None, testRunner=Runner)
+Program(module=None, testRunner=Runner)
 """
 
 
@@ -297,46 +350,21 @@ _BUILDERS: Mapping[str, _Builder] = {
 # -- package scripts ----------------------------------------------------------------------------------
 
 
-def package_scripts(top: Path) -> dict[str, str]:
-    """The scripts of package.json; empty where there is none that can be read."""
-    try:
-        scripts = json.loads((top / "package.json").read_text("utf-8")).get("scripts", {})
-    except (OSError, ValueError, AttributeError):
-        return {}
-    return {str(key): value for key, value in scripts.items() if isinstance(value, str)}
-
-
 def _package(
     command: Command, words: list[str], at: int, reports: Path, top: Path | None
 ) -> Instrumented | None:
     """`npm test` and its relatives: what the script runs last gets its flags through the manager."""
-    manager = PurePosixPath(words[at]).name
-    rest = [word for word in words[at + 1 :] if word not in ("-s", "--silent")]
-    if rest[:1] in (["run"], ["run-script"]):
-        rest = rest[1:]
-    if not rest or rest[0].startswith("-"):
-        return None
-    scripts = package_scripts(top) if top else {}
-    name = "test" if rest[0] in ("t", "tst") else rest[0]
-    if name in ("vitest", "jest") and name not in scripts and manager != "npm":
-        return _BUILDERS[name](command, words, at, reports)
-    before, _, last = scripts.get(name, "").rpartition("&&")
-    inner = words_of(last.strip()) if last.strip() else None
-    found = recognise(inner, 0) if inner else None
-    if not inner or not found:
-        return None
-    strict = bool(before) or f"pre{name}" in scripts or f"post{name}" in scripts
-    return _through_script(command, found[0], [*inner, *rest], reports, manager == "npm", strict)
+    script = script_of(words, at, top)
+    return _through_script(command, script, reports) if script else None
 
 
-def _through_script(
-    command: Command, runner: str, words: list[str], reports: Path, dashes: bool, strict: bool
-) -> Instrumented | None:
+def _through_script(command: Command, script: Script, reports: Path) -> Instrumented | None:
+    runner, words, strict = script.runner, script.words, script.strict
     if runner == "node" and not any(word.startswith("--test-reporter") for word in words):
         env = {"NODE_OPTIONS": " ".join(_node_option(word) for word in _node_options(reports))}
         report = _file(reports / "node.jsonl", testids.node_lines)
         return Instrumented(argv_of(command), report, runner, env, strict)
-    prefix = ["--"] if dashes and "--" not in words else []
+    prefix = ["--"] if script.dashes and "--" not in words else []
     if runner == "vitest":
         options, report = _vitest_options(words, reports), _junit_file(reports / "junit.xml")
     elif runner == "jest":

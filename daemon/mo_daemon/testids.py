@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -264,17 +264,14 @@ def go(text: str, *tops: Path) -> Reading:
     return found.reading()
 
 
-def go_readable(text: str) -> str:
-    """The text that `go test` would have printed without -json."""
-    parts = []
-    for line in text.splitlines(keepends=True):
+def go_readable(lines: Iterable[str]) -> Iterator[str]:
+    """The text that `go test` would have printed without -json, line by line."""
+    for line in lines:
         try:
             event = json.loads(line)
         except ValueError:
-            parts.append(line)
-            continue
-        parts.append(event.get("Output", "") if isinstance(event, dict) else line)
-    return "".join(parts)
+            event = None
+        yield str(event.get("Output", "")) if isinstance(event, dict) else line
 
 
 # -- cargo --------------------------------------------------------------------------------------------

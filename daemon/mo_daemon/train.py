@@ -211,7 +211,10 @@ class _Train:
         return True
 
     async def _ask(self, probe: Probe, commit: str, baseline: Tests | None) -> GateRun:
-        return await self.lander.gatekeeper.judge(self.goal, commit, baseline)
+        touched = frozenset(path for name in probe.members for path in self.goal.tasks[name].paths)
+        return await self.lander.gatekeeper.judge(
+            self.goal, commit, baseline, probe.ids, fresh=probe.again > 0, touched=touched
+        )
 
     async def _wait(self, slots: int) -> None:
         """Until a run has ended; with a gate free, until there may be new candidates."""

@@ -7,8 +7,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from mo_git.flakes import Seen
 from mo_git.goal_status import GoalStatus
-from mo_git.ledger.records import FACT_COLUMNS, facts_of, goal_from_data
+from mo_git.ledger.records import FACT_COLUMNS, FLAKES, facts_of, goal_from_data
 from mo_git.lifecycle import replay
 from mo_git.model import Fact, GoalSpec, Kind
 
@@ -55,6 +56,11 @@ class Reader:
             (Kind.USAGE.value, goal, goal),
         )
         return facts_of(rows)
+
+    def flakes_seen(self) -> list[Seen]:
+        """What is known of flaky tests; nothing in a ledger that an older mo made."""
+        known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'flakes'").fetchone()
+        return [Seen(*row) for row in self._db.execute(FLAKES)] if known else []
 
     def outcome(self, request: str) -> dict[str, Any] | None:
         """What came of a request: None while it is not settled or not recorded yet."""

@@ -10,7 +10,7 @@ from sqlite_utils import Migrations
 from mo_git import __version__
 from mo_git.errors import Exit, MoError
 
-SCHEMA = 1  # raised by one with each migration; kept in PRAGMA user_version
+SCHEMA = 2  # raised by one with each migration; kept in PRAGMA user_version
 
 migrations = Migrations("mo")
 
@@ -34,6 +34,16 @@ def m001_first(db: sqlite_utils.Database) -> None:
         {"token": str, "purpose": str, "pid": int, "start": str, "boot": str, "at": float}, pk="token"
     )
     db.table("gate_runs").create({"key": str, "at": float, "run": str}, pk="key")
+
+
+@migrations()
+def m002_flakes(db: sqlite_utils.Database) -> None:
+    """What flaky tests did, by tree."""
+    db.table("flakes").create(
+        {"test": str, "tree": str, "passed": int, "failed": int, "why": str, "at": float},
+        pk=("test", "tree"),
+        not_null={"passed", "failed", "why", "at"},
+    )
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -11,11 +11,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mo_git.errors import Exit, MoError
-from mo_git.ledger.records import FACT_COLUMNS, dump, facts_of, goal_from_data, goal_to_data
+from mo_git.flakes import Seen
+from mo_git.ledger.records import FACT_COLUMNS, FLAKES, dump, facts_of, goal_from_data, goal_to_data
 from mo_git.ledger.schema import migrate
 from mo_git.model import Fact, GoalSpec, Kind, NewFact
 from mo_git.process import Identity
@@ -29,6 +31,12 @@ OR (SELECT count(*) FROM facts WHERE goal = goals.id AND kind = 'operation_reque
 ORDER BY created_at, id
 """
 
+_NOTE_FLAKE = """
+INSERT INTO flakes (test, tree, passed, failed, why, at)
+VALUES (:test, :tree, :passed, :failed, :why, :at)
+ON CONFLICT (test, tree) DO UPDATE SET passed = passed + excluded.passed, failed = failed + excluded.failed,
+why = excluded.why, at = excluded.at
+"""
 
 _ROOM = 64 * 1024  # bytes that have to be free before work goes on
 
@@ -230,6 +238,21 @@ class Ledger:
     def gate_run(self, key: str) -> dict[str, Any] | None:
         rows = self._rows("SELECT run FROM gate_runs WHERE key = ?", (key,))
         return json.loads(rows[0][0]) if rows else None
+
+    # -- flakes ---------------------------------------------------------------------------------------
+
+    def note_flakes(self, rows: Iterable[Seen]) -> None:
+        """Add what tests did on a tree to what is known; the newest reason and time stay."""
+        with self._transaction():
+            self._db.executemany(_NOTE_FLAKE, [asdict(row) for row in rows])
+
+    def flakes_seen(self) -> list[Seen]:
+        return [Seen(*row) for row in self._rows(FLAKES)]
+
+    def forget_flake(self, test: str) -> int:
+        """Forget all about a test; the number of trees that were known."""
+        with self._transaction():
+            return self._db.execute("DELETE FROM flakes WHERE test = ?", (test,)).rowcount
 
     def probe(self) -> None:
         """Write what a few facts need and take it back: raises LedgerFull while that is not possible."""

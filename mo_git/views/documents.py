@@ -202,4 +202,4 @@ def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
         "result": "unknown",
         "cached": False,
     }
-    return {**defaults, "failed_ids": [], "seconds": 0, **gate, "tests": tests}
+    return {**defaults, "failed_ids": [], "flaky_ids": [], "seconds": 0, **gate, "tests": tests}
