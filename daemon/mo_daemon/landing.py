@@ -20,6 +20,7 @@ from mo_daemon.services import Services, tail
 from mo_daemon.threads import to_the_end
 from mo_git.errors import Exit, MoError
 from mo_git.git import provenance, refs
+from mo_git.git.settle import settle
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import Kind, NewFact
 
@@ -114,7 +115,12 @@ class Lander:
         message = provenance.message(f"Land {task.spec.id}: {task.spec.title or task.spec.id}", "", trailers)
         when = repo.newest_time(goal.integration, task.commit)
         return repo.commit_tree(
-            tree, [goal.integration, task.commit], message, when=when, author=author(self.services.settings)
+            tree,
+            [goal.integration, task.commit],
+            message,
+            when=when,
+            author=author(self.services.settings),
+            settled=False,
         )
 
     # -- moving the branch ----------------------------------------------------------------------------
@@ -149,6 +155,7 @@ class Lander:
             "purpose": purpose,
             "facts": [[fact.kind, fact.task, fact.attempt, dict(fact.data)] for fact in facts],
         }
+        await services.git(settle, services.repo, commit, goal.integration)
         services.record([NewFact(goal.id, Kind.LANDING_INTENT, intent)], durable=True)
         moved = await services.git(self._swap, goal, commit)
         if moved:

@@ -28,6 +28,7 @@ _CONFIG = (
     "merge.directoryRenames=conflict",
     "merge.renames=true",
     "merge.conflictStyle=zdiff3",
+    "core.fsync=none",
 )
 # Files below the git directory that a merge depends on, read once by a running merge-tree.
 _SOURCES = (
@@ -65,7 +66,8 @@ class Merge:
 class Merger:
     """Merges commits of one repository; usable from any thread.  `scratch` is a directory of its own.
 
-    `env` and `config` are added to those of git.  `close` when done.
+    What it writes is not on the disk yet: see `settle`.  `env` and `config` are added to those of git.
+    `close` when done.
     """
 
     def __init__(
@@ -123,7 +125,8 @@ class Merger:
 
         def on_base(of: str) -> str:
             tree, when = self._repo.tree_of(of), self._repo.newest_time(base, of)
-            made[copy := self._repo.commit_tree(tree, [base], f"Replay {of}\n", when=when)] = of
+            copy = self._repo.commit_tree(tree, [base], f"Replay {of}\n", when=when, settled=False)
+            made[copy] = of
             return copy
 
         theirs = on_base(commit)
@@ -145,6 +148,7 @@ class Merger:
             [merge_commit],
             f"Take back {merge_commit}\n",
             when=self._repo.newest_time(merge_commit),
+            settled=False,
         )
         return self.merge(head, undone)
 

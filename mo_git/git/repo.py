@@ -8,12 +8,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pygit2
 from pygit2.enums import DiffFlag, DiffOption, FileMode
 
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import IDENTITY, Git
+from mo_git.git.files import write_loose
 from mo_git.git.layout import core_settings, main_top
 from mo_git.git.moves import Moves
 from mo_git.git.trees import Special, TreeWalker
@@ -159,15 +161,21 @@ class Repo:
         *,
         author: tuple[str, str] | None = None,
         when: int,
+        settled: bool = True,
     ) -> str:
         """Write a commit object and return its id; equal arguments give an equal id.
 
-        `when` (seconds since the epoch, UTC) is the time of both author and committer.
+        `when` (seconds since the epoch, UTC) is the time of both author and committer.  The disk has it
+        unless `settled` is false: then `settle` has to follow before a fact names the commit.
         """
         committer = _signature(self.committer, when)
         signed = committer if author is None else _signature(author, when)
         text = message.encode("utf-8", "replace").decode()
-        return str(self.pygit.create_commit(None, signed, committer, text, tree, list(parents)))
+        if settled:
+            return str(self.pygit.create_commit(None, signed, committer, text, tree, list(parents)))
+        ids: list[str | pygit2.Oid] = [pygit2.Oid(hex=parent) for parent in parents]
+        content: Any = self.pygit.create_commit_string(signed, committer, text, pygit2.Oid(hex=tree), ids)
+        return write_loose(self.common_dir / "objects", "commit", content.encode())
 
 
 def _signature(person: tuple[str, str], when: int) -> pygit2.Signature:
