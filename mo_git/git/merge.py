@@ -32,15 +32,7 @@ _CONFIG = (
 )
 # Files below the git directory that a merge depends on, read once by a running merge-tree.
 _SOURCES = (
-    *(
-        "config",
-        "config.worktree",
-        "info/attributes",
-        "info/grafts",
-        "shallow",
-        "refs/replace",
-        "packed-refs",
-    ),
+    *("config", "config.worktree", "info/attributes", "info/grafts", "shallow", "refs/replace"),
     *("objects/info/alternates",),
 )
 _FALSE = ("false", "no", "off", "0")
