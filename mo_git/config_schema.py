@@ -146,6 +146,12 @@ class Gate(Section):
     parallel: int = key(1, "gate runs at once", ge=1)
 
 
+class Converge(Section):
+    """How the work of tasks comes together."""
+
+    forecast: bool = key(True, "look ahead for conflicts between tasks that are not landed yet")
+
+
 class Limits(Section):
     """Sizes."""
 
@@ -193,6 +199,7 @@ class Config(Section):
     git: Git = Field(default_factory=Git)
     workspace: Workspace = Field(default_factory=Workspace)
     gate: Gate = Field(default_factory=Gate)
+    converge: Converge = Field(default_factory=Converge)
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)
     daemon: Daemon = Field(default_factory=Daemon)

@@ -66,6 +66,7 @@ RULES = (
         "mo_daemon.allowance",
         "mo_daemon.queue",
         "mo_daemon.classify",
+        "mo_daemon.forecast",
         "mo_daemon.testids",
         "mo_daemon.scope",
     ),

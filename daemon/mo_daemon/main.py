@@ -196,7 +196,6 @@ async def _run(
         scheduler.shutdown(wait=False)
         watch.stop()
         await engine.end_jobs(END_SECONDS)
-        services.merger.close()
         with suppress(MoError):
             ledger.program_ended([token])
         ledger.close()

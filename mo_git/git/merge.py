@@ -37,7 +37,8 @@ _SOURCES = (
 )
 _FALSE = ("false", "no", "off", "0")
 _REMEMBERED = 8
-_PATIENCE = 600.0  # seconds for one merge: a driver may hang
+_PATIENCE = 600.0  # seconds
+_PATIENCE_OF_STREAMS = 30.0  # then it is tried by a process of its own
 _Sources = tuple[object, ...]
 _ENV = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
 
@@ -68,13 +69,13 @@ class Merger:
         scratch: Path,
         *,
         env: Mapping[str, str] | None = None,
-        config: Sequence[str] = (),
+        patience: float = _PATIENCE,
     ) -> None:
         self._repo = repo
         self._scratch = scratch
         self._env = {**_ENV, **(env or {})}
-        self._config = (*_CONFIG, *config)
-        self._streams = Streams()
+        self._patience = patience
+        self._streams = Streams(patience=min(patience, _PATIENCE_OF_STREAMS))
         self._plain: dict[_Sources, bool] = {}
 
     def merge(self, ours: str, theirs: str, *, attributes_of: str = "") -> Merge:
@@ -84,13 +85,15 @@ class Merger:
         """
         place = self._with_attributes(self._repo.special(attributes_of or ours).attributes)
         env = {**self._env, "GIT_DIR": str(self._repo.common_dir), "GIT_WORK_TREE": str(place)}
-        git = Git(place, env=env, config=self._config)
+        git = Git(place, env=env, config=_CONFIG)
         sources = _sources(self._repo.common_dir, place)
         answer = self._streams.ask(git, sources, ours, theirs) if self._is_plain(git, sources) else None
         if answer is not None:
             return _meaning(answer)
         options = ("--write-tree", "--messages", "--name-only", "-z")
-        return _parse(git("merge-tree", *options, ours, theirs, check=False, timeout=_PATIENCE), ours, theirs)
+        return _parse(
+            git("merge-tree", *options, ours, theirs, check=False, timeout=self._patience), ours, theirs
+        )
 
     def _is_plain(self, git: Git, sources: _Sources) -> bool:
         """Whether a running merge-tree would see all that a new one sees.

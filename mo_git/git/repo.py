@@ -24,6 +24,9 @@ from mo_git.git.trees import Special, TreeWalker
 pygit2.settings.enable_fsync_gitdir(True)
 
 
+_LINES_LIMIT = 1 << 20  # bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One path that differs between two trees; `status` is A, M, D or T as git prints it."""
@@ -46,14 +49,21 @@ class Repo:
     """A repository, usable from any thread (libgit2 wants one handle per thread).
 
     `committer` is the identity of the commits that mo makes, `top` the root of the main worktree: git says
-    it nowhere for a separate git directory.  `moves` is what is done to refs through this object.
+    it nowhere for a separate git directory.  `moves` is what is done to refs through this object.  Objects
+    are also looked for in the directory `beside`.
     """
 
     def __init__(
-        self, common_dir: Path, *, committer: tuple[str, str] = IDENTITY, top: Path | None = None
+        self,
+        common_dir: Path,
+        *,
+        committer: tuple[str, str] = IDENTITY,
+        top: Path | None = None,
+        beside: Path | None = None,
     ) -> None:
         self.common_dir = Path(os.path.realpath(common_dir))
         self.committer = committer
+        self._beside = beside
         self.top = self._main_top() if top is None else Path(os.path.realpath(top))
         self.git = Git(self.top or self.common_dir)
         self.moves = Moves()
@@ -83,6 +93,8 @@ class Repo:
                     hint if "not owned" in str(error) else "",
                     Exit.CONFIG,
                 ) from None
+            if self._beside is not None:
+                handle.odb.add_disk_alternate(str(self._beside))
             handle.set_ident(*self.committer)  # for reflogs
             self._local.handle = handle
         return handle
@@ -110,6 +122,15 @@ class Repo:
         older, newer = self.commit(a).id, self.commit(b).id
         return older == newer or self.pygit.descendant_of(newer, older)
 
+    def merge_base(self, a: str, b: str) -> str:
+        """A best common ancestor of two commits; "" where there is none."""
+        found = self.pygit.merge_base(self.commit(a).id, self.commit(b).id)
+        return str(found) if found else ""
+
+    def has_path(self, rev: str, path: str) -> bool:
+        """Whether a file or directory of a commit or tree has this path."""
+        return path in self._tree(rev)
+
     def newest_time(self, *commits: str) -> int:
         """The latest committer time (seconds since the epoch) among commits."""
         return max(self.commit(commit).commit_time for commit in commits)
@@ -123,6 +144,21 @@ class Repo:
         if not isinstance(found, pygit2.Blob):
             raise MoError(f"there is no blob {oid}", code=Exit.NOT_FOUND)
         return found.data
+
+    def replaced_lines(self, old: str, new: str) -> tuple[tuple[int, int], ...] | None:
+        """The lines of blob `old`, as [first, end) from 0, in place of which blob `new` has others.
+
+        Where it has more, first == end.  None for binary or large files.
+        """
+        one, other = self.pygit[old], self.pygit[new]
+        if not (isinstance(one, pygit2.Blob) and isinstance(other, pygit2.Blob)):
+            return None
+        if one.is_binary or other.is_binary or max(one.size, other.size) > _LINES_LIMIT:
+            return None
+        compare: Any = one.diff  # its stub lacks the argument
+        hunks = compare(other, context_lines=0).hunks
+        starts = ((hunk.old_start - (hunk.old_lines > 0), hunk.old_lines) for hunk in hunks)
+        return tuple((start, start + length) for start, length in starts)
 
     # -- differences --------------------------------------------------------------------------------------
 
