@@ -112,7 +112,14 @@ def may_conflict(one: Work, other: Work, lines: Callable[[str, str], Ranges | No
     shared = one.touched.keys() & other.touched.keys()
     if not shared or one.emptied or other.emptied:
         return True
+    gone = [path for path in shared if one.touched[path].status == other.touched[path].status == "D"]
+    if gone and _adds(one) and _adds(other):
+        return True  # perhaps one file renamed in two ways
     return any(_meet(one.touched[path], other.touched[path], lines) for path in shared)
+
+
+def _adds(work: Work) -> bool:
+    return any(touch.status == "A" for touch in work.touched.values())
 
 
 def _meet(one: Touch, other: Touch, lines: Callable[[str, str], Ranges | None]) -> bool:
