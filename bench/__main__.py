@@ -26,6 +26,8 @@ GROUPS: Mapping[str, Callable[[Context], Iterator[Row]]] = {
     "chain": rows_tasks.chain,
     "worktree": rows_git.worktree,
     "merge": rows_git.merge,
+    "train": rows_git.train,
+    "forecast": rows_git.forecast,
     "cell": rows_sandbox.cell,
     "idle": rows_daemon.idle,
     "many": rows_tasks.many,

@@ -157,12 +157,13 @@ class Gate(Section):
 
 
 class Converge(Section):
-    """How candidates land."""
+    """How the work of tasks comes together."""
 
     window: int = key(150, "candidates in one train, merged and gated together at most", ge=1)
     speculate: Literal["auto", "always", "off"] = key(
         "auto", "start tasks from what is not gated yet; auto: where a gate takes long"
     )
+    forecast: bool = key(True, "look ahead for conflicts between tasks that are not landed yet")
 
 
 class Limits(Section):

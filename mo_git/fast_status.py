@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ENDED = ("done", "failed", "halted", "cancelled", "over_budget")
 _SHOWN_ENDED = 10  # ended goals listed; the rest is counted
 _SHOWN_NEEDS = 20
+_SHOWN_FORECAST = 10
 
 
 class Options:
@@ -228,6 +229,7 @@ def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool
         lines += [f"  {count(wait['tasks'], 'ready task')}: {wait['why']}" for wait in goal.get("waits", ())]
     if len(shown) < len(goals):
         lines.append(f"and {count(len(goals) - len(shown), 'older goal')}: mo status --json")
+    lines += _forecast(document.get("forecast") or [], shown, color)
     if needs := [(goal, need) for goal in goals for need in goal["needs"]]:
         lines += ["", paint("needs you", "1", color), *_needs(needs)]
     return "\n".join(lines)
@@ -279,6 +281,20 @@ def _active(goal: dict[str, Any], now: float, color: bool) -> list[str]:
         said = f"attempt {task['attempt']}, {duration(now - task['since'])}{reason}"
         rows.append([f"  {task['task']}", task["state"], said])
     return [_paint_word(line, task["state"], color) for task, line in zip(tasks, table(rows))]
+
+
+def _forecast(coming: list[dict[str, Any]], goals: list[dict[str, Any]], color: bool) -> list[str]:
+    """Conflicts to come between tasks that are not landed yet, of the goals that are shown."""
+    ids = {goal["id"] for goal in goals}
+    wanted = [one for one in coming if any(task.partition("/")[0] in ids for task in one["tasks"])]
+    if not wanted:
+        return []
+    rows = [
+        [f"  {' and '.join(one['tasks'])}", one_line(", ".join(one["paths"]), 90)]
+        for one in wanted[:_SHOWN_FORECAST]
+    ]
+    more = [f"  and {len(wanted) - len(rows)} more: mo status --json"] if len(wanted) > len(rows) else []
+    return ["", paint("will conflict, as it looks now", "1", color), *table(rows), *more]
 
 
 def _needs(needs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:

@@ -1,7 +1,8 @@
 """The only place that starts programs.
 
 `run` is for short commands (git).  `start` is for agents, gates and set-up: a session of its own, output
-captured up to a limit, ended as a whole tree.  A child that fails is a result, not an exception.
+captured up to a limit, ended as a whole tree.  `Coprocess` answers one question after the other.  A child
+that fails is a result, not an exception.
 
 Identity across restarts is (pid, start time, boot id): a bare pid is never signalled.  Every long child
 carries MO_ATTEMPT=<token> in its environment, so that descendants which left its session are found too.
@@ -14,25 +15,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mo_git.errors import MoError
+from mo_git.processes import MARKER as MARKER
+from mo_git.processes import ON_LINUX, children, is_marked, works_in
+from mo_git.processes import Identity as Identity
+from mo_git.processes import boot_id as boot_id
+from mo_git.processes import identify as identify
+from mo_git.processes import is_alive as is_alive
+from mo_git.processes import survivors as survivors
 from mo_git.sink import LOG_LIMIT as LOG_LIMIT
 from mo_git.sink import TAIL_LIMIT as TAIL_LIMIT
 from mo_git.sink import Sink as Sink
 
-MARKER = "MO_ATTEMPT"
 GRACE_SECONDS = 5.0
-_LINUX = sys.platform == "linux"
 
 # Children that somebody waits for.  As a subreaper this process also gets orphans of its descendants, and
 # must collect those without ever taking the exit status of a child that `run` or a `Child` waits for.
@@ -104,114 +109,67 @@ def _popen(argv: Sequence[str], *, env: Mapping[str, str] | None, **options: Any
     return popen
 
 
+class Coprocess:
+    """A program that is asked again and again by its standard input; one question at a time.
+
+    It ends when this process does, however that ends: nobody else holds its input.  OSError where it cannot
+    be started.
+    """
+
+    def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+        self._popen = _popen(
+            argv, cwd=cwd, env=env, bufsize=0, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True
+        )
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        self._in, self._out = self._popen.stdin, self._popen.stdout
+        self.pid = self._popen.pid
+
+    def write(self, question: bytes) -> None:
+        """A short question; OSError when the program has gone."""
+        self._in.write(question)
+
+    def read(self, seconds: float) -> bytes | None:
+        """Some of the answer; nothing more will come: b"".  None: silent for so long."""
+        poll = select.poll()  # unlike select(2), for any number of open files
+        poll.register(self._out, select.POLLIN)
+        return self._out.read(1 << 16) if poll.poll(seconds * 1000) else None
+
+    def end(self, grace: float = 1.0) -> None:
+        """Its input ends; after `grace` seconds everything of its session is killed."""
+        with contextlib.suppress(OSError):
+            self._in.close()
+        try:
+            self._popen.wait(grace)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._popen.wait()
+        finally:
+            _waited.discard(self.pid)
+            self._out.close()
+
+
 def without_git_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without GIT_*: hooks of linked worktrees export GIT_DIR, which would redirect us."""
     return {key: value for key, value in environ.items() if not key.startswith("GIT_")}
 
 
-# -- identity -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A process that can be recognised later: pid, start time (clock ticks, or seconds), boot id."""
-
-    pid: int
-    start: str
-    boot: str
-
-
-@cache
-def boot_id() -> str:
-    """An id of this boot of the machine; empty where the platform has none to read cheaply."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def identify(pid: int) -> Identity | None:
-    """The identity of a live process, or None."""
-    if _LINUX:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        except OSError:
-            return None
-        fields = stat[stat.rindex(")") + 2 :].split()  # field 22 (start time) of proc(5), 3rd field first
-        return None if fields[0] in "ZX" else Identity(pid, fields[19], boot_id())
-    import psutil
-
-    try:
-        return Identity(pid, str(psutil.Process(pid).create_time()), boot_id())
-    except psutil.Error:
-        return None
-
-
-def is_alive(identity: Identity) -> bool:
-    return identify(identity.pid) == identity
+# -- whose processes are whose -------------------------------------------------------------------------
 
 
 def become_subreaper() -> None:
     """Adopt orphaned descendants (Linux, PR_SET_CHILD_SUBREAPER of prctl(2)), so that none escapes."""
-    if _LINUX:
+    if ON_LINUX:
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 
 
-def _marked(pid: int, needles: Sequence[bytes]) -> bool:
-    try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return any(needle in environ and needle in environ.split(b"\0") for needle in needles)
-
-
-def survivors(tokens: Iterable[str]) -> list[int]:
-    """Pids of live processes that carry one of these tokens in their environment."""
-    needles = [f"{MARKER}={token}".encode() for token in tokens]
-    if not needles:
-        return []
-    if _LINUX:
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        return [pid for pid in pids if pid != os.getpid() and _marked(pid, needles) and identify(pid)]
-    import psutil
-
-    wanted = {needle.decode() for needle in needles}
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if any(f"{key}={value}" in wanted for key, value in process.environ().items()):
-                found.append(process.pid)
-    return found
-
-
 def own_children() -> list[int]:
     """Direct children of this process, adopted ones included."""
-    return _children(os.getpid())
-
-
-def _children(parent: int) -> list[int]:
-    if not _LINUX:
-        import psutil
-
-        with contextlib.suppress(psutil.Error):
-            return [child.pid for child in psutil.Process(parent).children()]
-        return []
-    pids: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            with contextlib.suppress(OSError):
-                pids += [int(pid) for pid in (task / "children").read_text().split()]
-    return pids
-
-
-def _works_in(pid: int, directory: Path) -> bool:
-    """Whether a process has this directory, or one below it, as its own (Linux; elsewhere unknown: no)."""
-    try:
-        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(directory)
-    except OSError:
-        return False
+    return children(os.getpid())
 
 
 def end_orphans(belongs: Callable[[int], bool] = lambda _pid: True, deadline: float = 2.0) -> int:
@@ -227,7 +185,7 @@ def end_orphans(belongs: Callable[[int], bool] = lambda _pid: True, deadline: fl
             orphans = [pid for pid in own_children() if pid not in _waited]
         tree = list(orphans)
         for pid in tree:
-            tree += _children(pid)
+            tree += children(pid)
         alive = [pid for pid in tree if belongs(pid) and identify(pid)]
         for pid in alive:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -247,7 +205,7 @@ def kill_marked(tokens: Sequence[str], deadline: float = 2.0, *, below: Path | N
     killed: set[int] = set()
     limit = time.monotonic() + deadline
     while time.monotonic() < limit:
-        pids = [pid for pid in survivors(tokens) if below is None or _works_in(pid, below)]
+        pids = [pid for pid in survivors(tokens) if below is None or works_in(pid, below)]
         if not pids:
             break
         for pid in pids:
@@ -372,14 +330,14 @@ class Child:
         """Kill what the leader left behind: its group, and marked processes that fled from it."""
         if self._popen.returncode is None or self._signal_group(signal.SIGKILL):
             self._signal_group(signal.SIGKILL)
-        if _LINUX:
+        if ON_LINUX:
             end_orphans(self._is_mine)
         else:
             kill_marked([self.token])
 
     def _is_mine(self, pid: int) -> bool:
         """By the marker; one that cleared its environment, by the directory that it was started in."""
-        return _marked(pid, [f"{MARKER}={self.token}".encode()]) or _works_in(pid, self._directory)
+        return is_marked(pid, [f"{MARKER}={self.token}".encode()]) or works_in(pid, self._directory)
 
 
 def start(

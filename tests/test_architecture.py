@@ -47,7 +47,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "apscheduler": ("mo_daemon.main",),
     "junitparser": ("mo_daemon.testids",),
     "pathspec": ("mo_daemon.scope", "mo_daemon.include", "mo_git.plan"),
-    "psutil": ("mo_git.process", "mo_git.locks", "mo_daemon.resources"),
+    "psutil": ("mo_git.process", "mo_git.processes", "mo_git.locks", "mo_daemon.resources"),
     "unidiff": (*CLI, "mo_git.views", "mo_git.views.*"),
 }
 
@@ -67,6 +67,7 @@ RULES = (
         "mo_daemon.queue",
         "mo_daemon.queue_*",
         "mo_daemon.classify",
+        "mo_daemon.forecast",
         "mo_daemon.testids",
         "mo_daemon.testfiles",
         "mo_daemon.verdicts",

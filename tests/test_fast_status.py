@@ -289,6 +289,32 @@ def test_text_of_one_goal(home: Home) -> None:
     ]
 
 
+COMING = (
+    (("wall-a2b1/dry", "wall-a2b1/frame"), ("src/a.py", "b\tc")),
+    (("tidy-k3f9/mop", "wall-a2b1/dry"), ("x" * 200,)),
+    (("gone-c3d4/one", "gone-c3d4/two"), ("x",)),
+)
+
+
+def test_conflicts_to_come_are_named_with_their_files(home: Home) -> None:
+    goals = [working().goal, failed().goal]
+    document = views.status_document(goals, seq=1, daemon={}, limits={}, forecast=COMING)
+    assert schemas.problems("status", document) == []
+    home.write_status(document)
+    shown = fast_status.load(str(home.top))
+    assert shown
+    _, part = fast_status.text(shown, NOW).split("will conflict, as it looks now\n")
+    assert part.split("\n\n")[0].splitlines() == [
+        "  wall-a2b1/dry and wall-a2b1/frame  src/a.py, b c",
+        f"  tidy-k3f9/mop and wall-a2b1/dry    {'x' * 89}…",
+    ]
+    only = fast_status.select(shown, "tidy")
+    assert only
+    assert "wall-a2b1/frame" not in fast_status.text(only, NOW)
+    many = [{"tasks": [f"wall-a2b1/{n}", "wall-a2b1/z"], "paths": ["f"]} for n in range(12)]
+    assert "\n  and 2 more: mo status --json" in fast_status.text({**shown, "forecast": many}, NOW)
+
+
 @pytest.mark.parametrize(
     ("requests", "ending"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,9 @@ ODD_NAMES = ["sp ace", "new\nline", 'quo"te', "ünï", os.fsdecode(b"raw\xff\xfe
 
 
 @pytest.fixture
-def merger(repo: RepoBuilder, tmp_path: Path) -> Merger:
-    return Merger(Repo(repo.path / ".git"), tmp_path / "state/merge")
+def merger(repo: RepoBuilder, tmp_path: Path) -> Iterator[Merger]:
+    with closing(Merger(Repo(repo.path / ".git"), tmp_path / "state/merge")) as merger:
+        yield merger
 
 
 def both(repo: RepoBuilder, ours: dict[str, str | bytes], theirs: dict[str, str | bytes]) -> tuple[str, str]:
@@ -229,9 +232,11 @@ def test_merging_where_the_clone_is_bare_or_the_checkout_sparse(repo: RepoBuilde
     repo.commit({"CHANGELOG": "0\n", "in/.gitattributes": "* merge=union\n", "in/L": "0\n"})
     ours, theirs = both(repo, {"in/L": "0\na\n"}, {"in/L": "0\nb\n"})
     repo.git("clone", "-q", "--bare", str(repo.path), str(tmp_path / "bare.git"))
-    bare = Merger(Repo(tmp_path / "bare.git"), tmp_path / "scratch-1").merge(ours, theirs)
+    with closing(Merger(Repo(tmp_path / "bare.git"), tmp_path / "scratch-1")) as merger:
+        bare = merger.merge(ours, theirs)
     repo.git("sparse-checkout", "set", "--cone", "--sparse-index", "none")
-    sparse = Merger(Repo(repo.path / ".git"), tmp_path / "scratch-2").merge(ours, theirs)
+    with closing(Merger(Repo(repo.path / ".git"), tmp_path / "scratch-2")) as merger:
+        sparse = merger.merge(ours, theirs)
     assert bare == sparse
     assert repo.tree(str(sparse.tree))["in/L"] == "0\na\nb"
 
@@ -250,8 +255,8 @@ def test_threads_share_a_merger(repo: RepoBuilder, merger: Merger) -> None:
 
 
 def test_a_scratch_directory_with_an_odd_name(repo: RepoBuilder, tmp_path: Path) -> None:
-    merger = Merger(Repo(repo.path / ".git"), tmp_path / 'odd "dir"\n')
-    assert merger.merge(*both(repo, {"a": "1"}, {"b": "1"})).tree is not None
+    with closing(Merger(Repo(repo.path / ".git"), tmp_path / 'odd "dir"\n')) as merger:
+        assert merger.merge(*both(repo, {"a": "1"}, {"b": "1"})).tree is not None
 
 
 # -- taking back -------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from mo_git import resources
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.binary import Git
+from mo_git.git.settle import settle
 from mo_git.git.snapshot import Snapshot
 from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
 from mo_git.ledger.writer import LedgerFull
@@ -73,6 +74,7 @@ def _base(services: Services, goal: GoalStatus, upon: Sequence[TaskStatus]) -> s
     """Integration, and the ungated work that the task depends on; None where that does not merge."""
     made = Chain(services, goal).commit(tuple(one.spec.id for one in upon))
     if isinstance(made, str):
+        settle(services.repo, made, goal.integration)
         return made
     services.apart.add((goal.integration, *(one.commit for one in upon)))
     return None

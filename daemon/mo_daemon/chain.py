@@ -60,4 +60,5 @@ def merge_commit(services: Services, goal: GoalStatus, task: TaskStatus, below: 
     trailers = {"Mo-Goal": goal.id, "Mo-Task": task.spec.id, "Mo-Attempt": str(task.attempt)}
     message = provenance.message(f"Land {task.spec.id}: {task.spec.title or task.spec.id}", "", trailers)
     when = repo.newest_time(below, task.commit)
-    return repo.commit_tree(tree, [below, task.commit], message, when=when, author=services.author)
+    parents = [below, task.commit]
+    return repo.commit_tree(tree, parents, message, when=when, author=services.author, settled=False)

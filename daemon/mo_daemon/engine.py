@@ -34,20 +34,22 @@ from mo_daemon.decide import (
     Stop,
     decide,
     next_wake,
-    waits,
 )
 from mo_daemon.expected import expected_of
 from mo_daemon.finishing import check_goal, finish_goal
+from mo_daemon.forecast import still, unfinished
+from mo_daemon.foresight import Foresight
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
 from mo_daemon.planning import assign_planner, plan_goal
 from mo_daemon.preparing import prepare_goal
+from mo_daemon.publishing import Publisher
 from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
 from mo_daemon.train import run_train
-from mo_git import process, views
+from mo_git import process
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
 from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
@@ -57,7 +59,7 @@ from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec
 
 log = logging.getLogger("mo")
 
-STATUS_INTERVAL = 0.1  # seconds between two versions of status.json
+_AHEAD = "look ahead"  # key of the job that looks for conflicts to come
 _LOOK = "look"  # key of the job that compares the repository with the last look
 LAST_SECONDS = 6.0  # for work that did not end in time when the daemon stops
 
@@ -82,9 +84,10 @@ class Engine:
         self.lander = Lander(services, self.gatekeeper)
         self.operator = Operator(services, self.lander)
         self.chores = Chores(services, self.gatekeeper)
+        self.foresight = Foresight(services.repo, services.state / "forecast")
         self.stopping = False
         self.active_at = services.now()
-        self._about = about
+        self._publisher = Publisher(services, about)
         self._reload = reload
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -94,9 +97,6 @@ class Engine:
         )  # why, and the jobs that are tried again
         self._asked = _Asked()
         self._complaint = ""
-        self._last_published: tuple[Any, ...] = ()
-        self._published_at = -STATUS_INTERVAL
-        self._status_is_old = False
         self._looked_at = 0.0
         self._troubles: dict[str, tuple[int, float]] = {}  # job key -> failures in a row, not before
         for goal in list(self.goals.values()):
@@ -178,8 +178,8 @@ class Engine:
         due = next_wake(self.goals, now)
         if due is not None:
             seconds = min(seconds, due - now)
-        if self._status_is_old:
-            seconds = min(seconds, self._published_at + STATUS_INTERVAL - time.monotonic())
+        if (left := self._publisher.seconds_left()) is not None:
+            seconds = min(seconds, left)
         try:
             await asyncio.wait_for(self._wake.wait(), max(seconds, 0.001))
         except TimeoutError:
@@ -203,6 +203,7 @@ class Engine:
                     self._start(action.keys, action.goal, self._perform(action))
         if not self.stopping:
             self._look_out()
+            self._look_ahead()
         if self._jobs or not self.is_idle():
             self.active_at = self.services.now()
         self._publish(at_once=answered)
@@ -213,6 +214,14 @@ class Engine:
         if self._jobs and _LOOK not in self._jobs and time.monotonic() >= due:
             self._looked_at = time.monotonic()
             self._start(frozenset({_LOOK}), "", guarding.look(self.services))
+
+    def _look_ahead(self) -> None:
+        """Where something changed, which tasks will conflict; off the loop, and one job at a time."""
+        sources = unfinished(self.goals.values()) if self.services.settings.converge.forecast else []
+        due = _AHEAD not in self._jobs and self.foresight.is_due(sources, self.services.now())
+        if due and not self._is_held_back(frozenset({_AHEAD})):
+            self._start(frozenset({_AHEAD}), "", self.foresight.look(sources, self.services.now))
+        self.services.coming = still(self.foresight.coming, sources)
 
     def is_idle(self) -> bool:
         """No job, and no goal that mo could go on with by itself."""
@@ -403,33 +412,9 @@ class Engine:
     # -- status ---------------------------------------------------------------------------------------
 
     def _publish(self, *, at_once: bool) -> None:
-        """Replace status.json where something changed; soon after another time only if `at_once`."""
-        limits = self._limits()
-        state = (
-            self.book.seq,
-            self._jobs.keys() - {_LOOK},
-            limits,
-            len(self.goals),
-            tuple(self.services.doing.items()),
-        )
-        if state == self._last_published and self.services.home.status_file.exists():
-            self._status_is_old = False
-            return
-        self._status_is_old = time.monotonic() - self._published_at < STATUS_INTERVAL and not at_once
-        if self._status_is_old:
-            return
-        document = views.status_document(
-            list(self.goals.values()),
-            seq=self.book.seq,
-            daemon=self._about,
-            limits={"parallel": limits.parallel, "hold": limits.hold},
-            doing=self.services.doing,
-            waits=waits(self.goals, frozenset(self._jobs), limits, self.services.now()),
-        )
+        jobs = self._jobs.keys() - {_LOOK, _AHEAD}
         try:
-            self.services.home.write_status(document)
-            self._last_published = state
-            self._published_at = time.monotonic()
+            self._publisher.publish(self.book.seq, jobs, self._limits(), at_once=at_once)
         except MoError as error:
             self._complain(error.message)
 
@@ -451,6 +436,8 @@ class Engine:
                 job.cancel()
             if jobs:
                 await asyncio.wait(jobs, timeout=patience)
+        self.services.merger.close()
+        self.foresight.close()
         process.end_orphans()
         self.book.finish()
         self._publish(at_once=True)

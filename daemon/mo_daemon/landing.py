@@ -20,6 +20,7 @@ from mo_daemon.verdicts import listed
 from mo_git.errors import Exit, MoError
 from mo_git.git import refs
 from mo_git.git.merge import Merge
+from mo_git.git.settle import settle
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import Kind, NewFact
 
@@ -105,6 +106,7 @@ class Lander:
             "purpose": purpose,
             "facts": [[fact.kind, fact.task, fact.attempt, dict(fact.data)] for fact in facts],
         }
+        await services.git(settle, services.repo, commit, goal.integration)
         services.record([NewFact(goal.id, Kind.LANDING_INTENT, intent)], durable=True)
         moved = await services.git(self._swap, goal, commit)
         if moved:

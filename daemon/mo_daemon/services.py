@@ -15,6 +15,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from mo_daemon.agents.protocol import Agent, Event, EventKind
 from mo_daemon.budget import Caps, Spent
 from mo_daemon.containment import Cell, Containment, start
+from mo_daemon.forecast import Coming
 from mo_daemon.provision import Provisioner
 from mo_daemon.routing import Routes
 from mo_daemon.sandbox import Purpose
@@ -67,6 +68,7 @@ class Services:
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
     live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
     apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
+    coming: tuple[Coming, ...] = ()  # conflicts between tasks that are not landed yet; a hint
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
 
     async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mo_git.errors import Exit, MoError
 from mo_git.git.layout import Layout, discover, read_text
-from mo_git.process import Completed, run
+from mo_git.process import Completed, Coprocess, run
 
 __all__ = [
     "IDENTITY",
@@ -89,6 +89,10 @@ class Git:
     def text(self, *args: str) -> str:
         """Standard output without its last newline."""
         return self(*args).text.removesuffix("\n")
+
+    def converse(self, *args: str, through: Sequence[str] = ()) -> Coprocess:
+        """Start `git ARGS` to be asked again and again; `through` is a command that starts it."""
+        return Coprocess((*through, *self._prefix, *args), cwd=self.cwd, env=self._environment(args[0]))
 
     def _environment(self, verb: str) -> dict[str, str]:
         env = dict(_cleaned(tuple(os.environb.items())))

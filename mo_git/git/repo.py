@@ -8,18 +8,23 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pygit2
 from pygit2.enums import DiffFlag, DiffOption, FileMode
 
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import IDENTITY, Git
+from mo_git.git.files import write_loose
 from mo_git.git.layout import core_settings, main_top
 from mo_git.git.moves import Moves
 from mo_git.git.trees import Special, TreeWalker
 
 # What a recorded fact names has to be on the disk before the fact is.
 pygit2.settings.enable_fsync_gitdir(True)
+
+
+_LINES_LIMIT = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,21 @@ class Repo:
     """A repository, usable from any thread (libgit2 wants one handle per thread).
 
     `committer` is the identity of the commits that mo makes, `top` the root of the main worktree: git says
-    it nowhere for a separate git directory.  `moves` is what is done to refs through this object.
+    it nowhere for a separate git directory.  `moves` is what is done to refs through this object.  Objects
+    are also looked for in the directory `beside`.
     """
 
     def __init__(
-        self, common_dir: Path, *, committer: tuple[str, str] = IDENTITY, top: Path | None = None
+        self,
+        common_dir: Path,
+        *,
+        committer: tuple[str, str] = IDENTITY,
+        top: Path | None = None,
+        beside: Path | None = None,
     ) -> None:
         self.common_dir = Path(os.path.realpath(common_dir))
         self.committer = committer
+        self._beside = beside
         self.top = self._main_top() if top is None else Path(os.path.realpath(top))
         self.git = Git(self.top or self.common_dir)
         self.moves = Moves()
@@ -81,6 +93,8 @@ class Repo:
                     hint if "not owned" in str(error) else "",
                     Exit.CONFIG,
                 ) from None
+            if self._beside is not None:
+                handle.odb.add_disk_alternate(str(self._beside))
             handle.set_ident(*self.committer)  # for reflogs
             self._local.handle = handle
         return handle
@@ -108,6 +122,15 @@ class Repo:
         older, newer = self.commit(a).id, self.commit(b).id
         return older == newer or self.pygit.descendant_of(newer, older)
 
+    def merge_base(self, a: str, b: str) -> str:
+        """A best common ancestor of two commits; "" where there is none."""
+        found = self.pygit.merge_base(self.commit(a).id, self.commit(b).id)
+        return str(found) if found else ""
+
+    def has_path(self, rev: str, path: str) -> bool:
+        """Whether a file or directory of a commit or tree has this path."""
+        return path in self._tree(rev)
+
     def newest_time(self, *commits: str) -> int:
         """The latest committer time (seconds since the epoch) among commits."""
         return max(self.commit(commit).commit_time for commit in commits)
@@ -121,6 +144,21 @@ class Repo:
         if not isinstance(found, pygit2.Blob):
             raise MoError(f"there is no blob {oid}", code=Exit.NOT_FOUND)
         return found.data
+
+    def replaced_lines(self, old: str, new: str) -> tuple[tuple[int, int], ...] | None:
+        """The lines of blob `old`, as [first, end) from 0, in place of which blob `new` has others.
+
+        Where it has more, first == end.  None for binary or large files.
+        """
+        one, other = self.pygit[old], self.pygit[new]
+        if not (isinstance(one, pygit2.Blob) and isinstance(other, pygit2.Blob)):
+            return None
+        if one.is_binary or other.is_binary or max(one.size, other.size) > _LINES_LIMIT:
+            return None
+        compare: Any = one.diff  # its stub lacks the argument
+        hunks = compare(other, context_lines=0).hunks
+        starts = ((hunk.old_start - (hunk.old_lines > 0), hunk.old_lines) for hunk in hunks)
+        return tuple((start, start + length) for start, length in starts)
 
     # -- differences --------------------------------------------------------------------------------------
 
@@ -159,15 +197,21 @@ class Repo:
         *,
         author: tuple[str, str] | None = None,
         when: int,
+        settled: bool = True,
     ) -> str:
         """Write a commit object and return its id; equal arguments give an equal id.
 
-        `when` (seconds since the epoch, UTC) is the time of both author and committer.
+        `when` (seconds since the epoch, UTC) is the time of both author and committer.  The disk has it
+        unless `settled` is false: then `settle` has to follow before a fact names the commit.
         """
         committer = _signature(self.committer, when)
         signed = committer if author is None else _signature(author, when)
         text = message.encode("utf-8", "replace").decode()
-        return str(self.pygit.create_commit(None, signed, committer, text, tree, list(parents)))
+        if settled:
+            return str(self.pygit.create_commit(None, signed, committer, text, tree, list(parents)))
+        ids: list[str | pygit2.Oid] = [pygit2.Oid(hex=parent) for parent in parents]
+        content: Any = self.pygit.create_commit_string(signed, committer, text, pygit2.Oid(hex=tree), ids)
+        return write_loose(self.common_dir / "objects", "commit", content.encode())
 
 
 def _signature(person: tuple[str, str], when: int) -> pygit2.Signature:

@@ -38,11 +38,12 @@ def status_document(
     limits: Mapping[str, Any],
     doing: Mapping[str, str] | None = None,
     waits: Mapping[str, Mapping[str, int]] | None = None,
+    forecast: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
 ) -> dict[str, Any]:
     """All goals, newest first; `seq` is that of the newest fact in it.  Without a daemon it is null.
 
     `doing`: GOAL/TASK#N -> what its agent does just now.  `waits`: GOAL -> {what ready tasks wait for: how
-    many of them}.
+    many of them}.  `forecast`: conflicts to come, two tasks (GOAL/TASK) and the paths of each.
     """
     newest = sorted(goals, key=lambda goal: (_created(goal), goal.id), reverse=True)
     return {
@@ -51,7 +52,7 @@ def status_document(
         "daemon": {**dict.fromkeys(_DAEMON), **daemon} if daemon else None,
         "limits": dict(limits),
         "goals": [_overview(goal, doing or {}, (waits or {}).get(goal.id, {})) for goal in newest],
-        "forecast": [],
+        "forecast": [{"tasks": list(tasks), "paths": list(paths)} for tasks, paths in forecast],
     }
 
 
