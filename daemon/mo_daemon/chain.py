@@ -6,8 +6,6 @@ that started from the merge of its ungated dependencies starts from the very com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mo_daemon.services import Services
 from mo_git.git import provenance
 from mo_git.git.merge import Merge
@@ -21,16 +19,20 @@ class Chain:
         self.head = goal.integration
         self._services = services
         self._goal = goal
-        self._made: dict[tuple[str, ...], str | Merge] = {}
+        self._made: dict[tuple[str, ...], str | Merge] = {}  # by the candidates' commits
 
     def commit(self, members: tuple[str, ...]) -> str | Merge:
         """The head with these tasks' candidates merged onto it, or the merge that has conflicts."""
         if not members:
             return self.head
-        if members not in self._made:
+        key = self._key(members)
+        if key not in self._made:
             below = self.commit(members[:-1])
-            self._made[members] = below if isinstance(below, Merge) else self._merged(below, members[-1])
-        return self._made[members]
+            self._made[key] = below if isinstance(below, Merge) else self._merged(below, members[-1])
+        return self._made[key]
+
+    def _key(self, members: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(self._goal.tasks[name].commit for name in members)
 
     def _merged(self, below: str, name: str) -> str | Merge:
         task = self._goal.tasks[name]
@@ -41,17 +43,13 @@ class Chain:
 
     def landed(self, members: tuple[str, ...], head: str) -> None:
         """The head is now that of these members; what was merged on top of them stays."""
-        count = len(members)
+        landed, count = self._key(members), len(members)
         self._made = {
             key[count:]: made
             for key, made in self._made.items()
-            if key[:count] == members and len(key) > count
+            if key[:count] == landed and len(key) > count
         }
         self.head = head
-
-    def forget(self, gone: Sequence[str]) -> None:
-        """Drop what these tasks are part of: their candidates are others now, or none."""
-        self._made = {key: made for key, made in self._made.items() if not set(gone).intersection(key)}
 
 
 def merge_commit(services: Services, goal: GoalStatus, task: TaskStatus, below: str, tree: str) -> str:

@@ -132,7 +132,9 @@ def _first_causes(case: Case, states: Mapping[str, _State]) -> dict[str, _State]
     leaving: set[str] = set()
     kept = {test: state for test, state in states.items() if not isinstance(state, _Guilty)}
     place = {task: number for number, task in enumerate(case.segment)}
-    guilty = [(place[state.task], test, state) for test, state in states.items() if isinstance(state, _Guilty)]
+    guilty = [
+        (place[state.task], test, state) for test, state in states.items() if isinstance(state, _Guilty)
+    ]
     for _, test, state in sorted(guilty, key=lambda entry: entry[:2]):
         if not leaving & ((case.needs[state.task] - {state.task}) | {state.partner}):
             leaving.add(state.task)

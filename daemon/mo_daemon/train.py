@@ -14,7 +14,7 @@ from typing import Any
 
 from mo_daemon import names, queue, riders
 from mo_daemon.chain import Chain
-from mo_daemon.gate import UNKNOWN, GateRun
+from mo_daemon.gate import RED, UNKNOWN, GateRun
 from mo_daemon.landing import Lander, about, evidence
 from mo_daemon.queue import Blame, Candidate, Probe, Seen
 from mo_daemon.testids import Tests
@@ -172,7 +172,6 @@ class _Train:
         await self._cancel(lambda probe: bool(out.intersection(probe.members)))
         self._get_off(out)
         self.seen = queue.without(self.seen, tuple(out))
-        self.chain.forget(tuple(out))
         self._drop(out, "what it was built on left the queue")
 
     def _get_off(self, which: Collection[str]) -> None:
@@ -212,8 +211,12 @@ class _Train:
 
     async def _ask(self, probe: Probe, commit: str, baseline: Tests | None) -> GateRun:
         touched = frozenset(path for name in probe.members for path in self.goal.tasks[name].paths)
+        whole = any(one.probe.members == probe.members for one in self.seen if one.probe.ids is None)
+        again = probe.again > 0 or (
+            whole and probe.ids is not None
+        )  # what is known already is no new evidence
         return await self.lander.gatekeeper.judge(
-            self.goal, commit, baseline, probe.ids, fresh=probe.again > 0, touched=touched
+            self.goal, commit, baseline, probe.ids, fresh=again, touched=touched
         )
 
     async def _wait(self, slots: int) -> None:
@@ -264,9 +267,21 @@ class _Train:
         return True
 
     async def _eject(self, blame: Blame) -> None:
-        run = self.runs[blame.probe]
-        found = _blamed(evidence(run), blame)
+        found = _blamed(evidence(self._witness(blame)), blame)
         await self.lander.red(self.goal, self.goal.tasks[blame.task], found)
+
+    def _witness(self, blame: Blame) -> GateRun:
+        """The run that shows best what a member is blamed for: of that set, of these tests, the latest."""
+
+        def shows(probe: Probe, run: GateRun) -> tuple[bool, int]:
+            return probe.members == blame.probe.members, len(blame.ids.intersection(run.failed_ids))
+
+        red = [
+            (probe, run)
+            for probe, run in self.runs.items()
+            if run.result == RED and blame.task in probe.members
+        ]
+        return max(reversed(red), key=lambda one: shows(*one))[1]
 
     def _hold(self, name: str) -> None:
         run = next(run for probe, run in self.runs.items() if name in probe.members and run.result == UNKNOWN)
