@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import sys
+import tracemalloc
 import venv
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -397,6 +398,80 @@ def test_output_without_end_is_cut_in_the_log_not_in_the_result(bench: Bench) ->
     assert (run.result, run.tests) == ("green", Tests({"test_loud.T.test_loud": "passed"}))
     assert run.log.stat().st_size < process.LOG_LIMIT + process.TAIL_LIMIT + 70_000
     assert b"\nOK\n" in run.log.read_bytes()[-200:]
+
+
+LOUD = "import os\nfor _ in range(1600): os.write(1, b'x' * 65535 + {end!r})\n"
+FAKE_GO = '#!/bin/sh\n{py} loud.py\necho \'{{"Action":"pass","Package":"p","Test":"TestA"}}\'\n'
+
+
+@pytest.mark.parametrize("end", [b"\n", b"x"])
+@pytest.mark.parametrize("command", [f"{PY} loud.py", "go test ./..."])
+def test_output_without_end_is_not_held_in_memory(bench: Bench, end: bytes, command: str) -> None:
+    """100 MiB, in lines and in one line; also where mo looks for a runner's own lines in it."""
+    fake = FAKE_GO.format(py=PY)
+    commit = bench.repo.commit({"loud.py": LOUD.format(end=end), "bin/go": fake})
+    path = f"{bench.slot.path / 'bin'}:{bench.env['PATH']}"
+    setup = ("chmod +x bin/go",)
+    tracemalloc.start()
+    try:
+        gate = GateCommand(command, 60.0, setup=setup, log_bytes=2**20)
+        run = bench.run(commit, gate, env={**bench.env, "PATH": path})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert run.result == ("green" if end == b"\n" or command.startswith(PY) else "unknown")
+    assert peak < 16 * 2**20
+    assert run.log.stat().st_size < 2 * 2**20
+
+
+@pytest.mark.slow
+def test_a_gate_that_ignores_the_request_to_end_is_killed(bench: Bench) -> None:
+    """It prints all the time, and so do its children, in sessions of their own."""
+    stubborn = (
+        "import os, signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "if sys.argv[1:]: subprocess.Popen([sys.executable, __file__], start_new_session=True)\n"
+        "while True: print('again'); time.sleep(0.001)\n"
+    )
+    commit = bench.repo.commit({"stubborn.py": stubborn})
+    run = bench.run(commit, GateCommand(f"{PY} stubborn.py x", 2.0))
+    assert (run.result, run.reason) == ("unknown", "the gate did not end in time (gate.timeout)")
+    assert process.survivors([TOKEN]) == []
+
+
+BOMB = '<!DOCTYPE b [<!ENTITY a0 "ha">' + "".join(
+    f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        ("printf ''", "is not readable: "),
+        ("printf '<testsuite><testcase name=\"a\"'", "is not readable: "),
+        ("head -c 1000 /dev/urandom", "is not readable: "),
+        (f"printf '%s' '{BOMB}]><testsuite name=\"&a11;\"/>'", "is not readable: "),
+        ("truncate -s 10G r.xml; true", "the test report r.xml is too large: 10240 MiB"),
+        ("printf '<html></html>'", ""),
+        ("printf '<testsuites/>'", "no tests were found"),
+    ],
+)
+def test_reports_that_say_nothing_are_no_verdict(bench: Bench, write: str, reason: str) -> None:
+    commit = bench.repo.commit({"README.md": "x\n"})
+    run = bench.run(commit, GateCommand(f"{write} >> r.xml", 60.0, junit="*.xml"))
+    assert run.result == "unknown"
+    assert reason in run.reason
+
+
+@pytest.mark.parametrize(
+    "make", ["mkdir r.xml", "mkfifo r.xml", "ln -s /dev/zero r.xml", "ln -s r.xml r.xml"]
+)
+def test_reports_that_are_no_files_are_not_waited_for(bench: Bench, make: str) -> None:
+    commit = bench.repo.commit({"README.md": "x\n"})
+    run = bench.run(commit, GateCommand(make, 60.0, junit="*.xml"))
+    assert (run.result, run.reason) == (
+        "unknown",
+        "the test run left no results: no test report was written",
+    )
 
 
 def test_processes_left_behind_are_ended(bench: Bench) -> None:

@@ -305,6 +305,13 @@ def test_a_flake_needs_two_runs_of_one_set_on_one_tree(keeper: Keeper) -> None:
     assert keeper.judge(commit, base).result == "green"  # the better of both runs is remembered
 
 
+def test_that_many_differ_at_once_is_no_evidence_against_each(keeper: Keeper) -> None:
+    commit = keeper.commit(t=noted("a", **{f"b{number}": FLIP for number in range(6)}))
+    first, second = flip(keeper, commit, None)
+    assert len(same_set_differs(first, second)) == 6
+    assert keeper.flakes() == []
+
+
 def test_quarantine(keeper: Keeper) -> None:
     """On evidence from two trees, told each time, not for files that are touched, and not for ever."""
     keeper.good = keeper.commit(t=noted("a", b=FLIP))

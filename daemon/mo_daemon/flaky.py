@@ -16,6 +16,7 @@ from mo_daemon.testids import ERROR, FAILED, PASSED, Tests
 from mo_git.flakes import GOOD, SAME_SET, Seen, flakes
 
 _BAD = (FAILED, ERROR)
+_FEW, _SHARE = 5, 0.1  # where more tests than both differ, something around them broke, not each of them
 
 
 def same_set_differs(first: GateRun, second: GateRun) -> frozenset[str]:
@@ -43,7 +44,7 @@ def note(services: Services, run: GateRun, same: Tests | None, good: Tests | Non
     """
     if run.tests is None:
         return
-    differs, broken = mixed(same, run.tests), mixed(good, run.tests)
+    differs, broken = (_believable(mixed(before, run.tests), run.tests) for before in (same, good))
     known = services.ledger.flakes_seen()
     watched, trees = {one.test for one in known}, {(one.test, one.tree) for one in known}
     rows = []
@@ -59,6 +60,11 @@ def note(services: Services, run: GateRun, same: Tests | None, good: Tests | Non
             rows.append(Seen(key, "", 1, 0, "", services.now()))
     if rows:
         services.ledger.note_flakes(rows)
+
+
+def _believable(differing: frozenset[str], tests: Tests) -> frozenset[str]:
+    """No flakes where so many tests differ at once: a full disk, a service that was away."""
+    return frozenset() if len(differing) > max(_FEW, _SHARE * len(tests.outcomes)) else differing
 
 
 def _counted(outcome: str) -> tuple[int, int]:

@@ -34,6 +34,8 @@ __all__ = [
     "words_of",
 ]
 
+_LARGEST = 256 * 2**20  # bytes of reports that a run may leave
+
 # What a finished run is read with: the worktree and the lines of its output that `keep` matched.
 Reader = Callable[[Path, str], Reading]
 
@@ -124,10 +126,19 @@ def _file(path: Path, parse: Callable[..., Reading]) -> Reader:
     return read
 
 
+def _junit(found: Mapping[str, Path], top: Path) -> Reading:
+    """Read JUnit XML files that are there, name -> path."""
+    sizes = {name: path.stat().st_size for name, path in found.items()}
+    if sum(sizes.values()) > _LARGEST:
+        largest = max(sizes, key=lambda name: sizes[name])
+        return Reading(None, f"the test report {largest} is too large: {sizes[largest] // 2**20} MiB")
+    documents = {name: path.read_bytes() for name, path in found.items()}
+    return testids.junit(documents, top, top.resolve())
+
+
 def _junit_file(path: Path) -> Reader:
     def read(top: Path, _: str) -> Reading:
-        found = {path.name: path.read_bytes()} if path.is_file() else {}
-        return testids.junit(found, top, top.resolve())
+        return _junit({path.name: path} if path.is_file() else {}, top)
 
     return read
 
@@ -138,10 +149,8 @@ def _globbed(pattern: str) -> Reader:
         raise MoError(message, 'write it relative to the project, such as "reports/*.xml"', Exit.CONFIG)
 
     def read(top: Path, _: str) -> Reading:
-        found = {
-            str(path.relative_to(top)): path.read_bytes() for path in top.glob(pattern) if path.is_file()
-        }
-        return testids.junit(found, top, top.resolve())
+        found = {str(path.relative_to(top)): path for path in top.glob(pattern) if path.is_file()}
+        return _junit(found, top)
 
     return read
 
