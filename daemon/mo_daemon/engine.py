@@ -41,6 +41,7 @@ from mo_daemon.finishing import check_goal, finish_goal
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
+from mo_daemon.paid_run import COMMAND
 from mo_daemon.planning import assign_planner, plan_goal
 from mo_daemon.preparing import prepare_goal
 from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
@@ -247,8 +248,8 @@ class Engine:
         if task is None:
             choice = assign_planner(self.services, goal.spec)
         else:
-            choice = execution.assign(self.services, goal.spec, task.spec, execution.avoided(task))
-        return choice.agent if isinstance(choice, Choice) else ""
+            choice = execution.chosen(self.services, goal, task, execution.avoided(task))
+        return choice.agent if isinstance(choice, Choice) and choice.agent != COMMAND else ""
 
     def _try_requests(self) -> bool:
         try:

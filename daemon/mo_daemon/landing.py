@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mo_daemon import names, queue
+from mo_daemon import names, queue, setbacks
 from mo_daemon.attempt import author
 from mo_daemon.gate import GateRun
 from mo_daemon.gatekeeper import Gatekeeper
@@ -39,7 +39,7 @@ class Lander:
         await services.git(self.check_head, goal)
         merge = await services.git(services.merger.merge, goal.integration, task.commit)
         if merge.tree is None:
-            await self._conflict(goal, task, merge.conflicts)
+            services.record(await setbacks.conflict(services, goal, task, merge, goal.integration))
             return
         commit = await services.git(self._merge_commit, goal, task, merge.tree)
         data = {"commit": commit, "head": goal.integration}
@@ -54,7 +54,7 @@ class Lander:
                 landed = _about(goal, task, Kind.LANDED, commit=commit, tree=run.tree)
                 await self.advance(goal, commit, run.tree, [task_id], "task", [landed])
             case queue.Meaning.EJECT:
-                services.record([_about(goal, task, Kind.EJECTED, **evidence(run))])
+                services.record(setbacks.red(services, goal, task, evidence(run)))
             case _:
                 reason = f"the gate gives no verdict: {run.reason}"
                 services.record([_about(goal, task, Kind.HELD, reason=reason, log=str(run.log))])
@@ -74,38 +74,6 @@ class Lander:
 
     def record_gate(self, goal: GoalStatus, run: GateRun, tasks: Sequence[str]) -> None:
         self.services.record([NewFact(goal.id, Kind.GATE_RUN, {**run.document(tasks), "log": str(run.log)})])
-
-    async def _conflict(self, goal: GoalStatus, task: TaskStatus, paths: Sequence[str]) -> None:
-        """Once: do the task again on the new base.  A second time: a person has to look."""
-        others = await self.services.git(self._conflicting, goal, task, paths)
-        data: dict[str, Any] = {"with": others, "paths": list(paths)}
-        if task.redone:
-            fact = _about(goal, task, Kind.CONFLICT, **data, resolution="person")
-        else:
-            beside = f" with {', '.join(others)}" if others else ""
-            why = f"conflict in {', '.join(paths)}{beside}: done again on the new base"
-            fact = _about(
-                goal,
-                task,
-                Kind.RETRY_SCHEDULED,
-                not_before=self.services.now(),
-                why=why,
-                redo=True,
-                conflict={**data, "resolution": "redo"},
-            )
-        self.services.record([fact])
-
-    def _conflicting(self, goal: GoalStatus, task: TaskStatus, paths: Sequence[str]) -> list[str]:
-        base = task.attempts[-1].base
-        landed = [
-            (other.spec.id, other.paths)
-            for landing in goal.landings
-            for other in (goal.tasks[name] for name in landing["tasks"])
-        ]
-        contained = {
-            name: self.services.repo.is_ancestor(goal.tasks[name].landed_commit, base) for name, _ in landed
-        }
-        return queue.conflicting_with(paths, landed, contained)
 
     def _merge_commit(self, goal: GoalStatus, task: TaskStatus, tree: str) -> str:
         """--no-ff, first parent integration, dated as its newest parent: equal merges are equal objects."""

@@ -108,6 +108,11 @@ class Repo:
         older, newer = self.commit(a).id, self.commit(b).id
         return older == newer or self.pygit.descendant_of(newer, older)
 
+    def merge_base(self, a: str, b: str) -> str | None:
+        """The best common ancestor of two commits; None where their histories share nothing."""
+        found = self.pygit.merge_base(self.commit(a).id, self.commit(b).id)
+        return None if found is None else str(found)
+
     def newest_time(self, *commits: str) -> int:
         """The latest committer time (seconds since the epoch) among commits."""
         return max(self.commit(commit).commit_time for commit in commits)
@@ -121,6 +126,14 @@ class Repo:
         if not isinstance(found, pygit2.Blob):
             raise MoError(f"there is no blob {oid}", code=Exit.NOT_FOUND)
         return found.data
+
+    def file(self, rev: str, path: str) -> bytes | None:
+        """The content of a file of a commit or tree; None where there is no file of that name."""
+        try:
+            found = self._tree(rev)[path]
+        except KeyError:
+            return None
+        return found.data if isinstance(found, pygit2.Blob) else None
 
     # -- differences --------------------------------------------------------------------------------------
 
