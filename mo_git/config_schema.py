@@ -171,7 +171,7 @@ class Converge(Section):
     """Candidates that do not merge."""
 
     resolve: Literal["auto", "off"] = key(
-        "auto", "auto: an agent resolves a conflict of prompts; off: nobody"
+        "auto", "auto: an agent resolves conflicts between prompts; off: none does"
     )
     regenerate: Rebuilders = key(
         {},

@@ -65,6 +65,8 @@ RULES = (
         "mo_daemon.decide",
         "mo_daemon.allowance",
         "mo_daemon.queue",
+        "mo_daemon.ladder",
+        "mo_daemon.silent_loss",
         "mo_daemon.classify",
         "mo_daemon.testids",
         "mo_daemon.scope",

@@ -485,6 +485,7 @@ class Play:
         result = (
             "drop" if stopped else self.die.choice(["land"] * 5 + ["eject", "conflict", "hold", "intent"])
         )
+        redo = {"conflict": {"paths": [], "with": [], "resolution": "redo"}}
         data: dict[str, Any] = {"commit": "d", "tree": "t", "tasks": list(job.tasks), "why": "x", "paths": []}
         match result:
             case "drop":
@@ -499,7 +500,7 @@ class Play:
             case "conflict" if task.redone:
                 self.tell(job, Kind.CONFLICT, data=data)
             case "conflict":
-                self.tell(job, Kind.RETRY_SCHEDULED, data={"not_before": self.now, "why": "x", "redo": True})
+                self.tell(job, Kind.RETRY_SCHEDULED, data={"not_before": self.now, "why": "x", **redo})
             case _:
                 self.tell(job, Kind.HELD, data={"reason": "unknown"})
 

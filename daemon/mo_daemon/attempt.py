@@ -177,7 +177,7 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
 
 
 async def _applicable(attempt: Attempt) -> None:
-    if attempt.task.spec.when is None:
+    if attempt.task.spec.when is None or attempt.conflict is not None:
         return
     ending = await _run(attempt, attempt.task.spec.when, "when.log", 60)
     if ending.code != 0:
@@ -343,17 +343,11 @@ async def _failed(attempt: Attempt, failed: AttemptFailed) -> None:
 
 
 async def _interrupted(attempt: Attempt) -> None:
-    """Cancelled by a person, or the daemon stops: the work is kept, and nobody counts it as a failure."""
+    """Cancelled by a person, or the daemon stops: the work is kept."""
     services, goal = attempt.services, attempt.goal
     kept = await _keep(services, goal.id, attempt.task.spec.id, attempt.n, attempt.slot, attempt.base)
-    failure = FailureClass.CANCELLED if goal.cancelling else FailureClass.LOST
     reason = goal.cancelling or "the daemon was stopped while this attempt ran"
-    facts = [attempt.fact(Kind.ATTEMPT_FAILED, **{"class": failure, "reason": reason, "kept": kept})]
-    if goal.cancelling:
-        facts.append(attempt.fact(Kind.TASK_CANCELLED, reason=reason))
-    else:
-        facts.append(attempt.fact(Kind.RETRY_SCHEDULED, not_before=services.now(), why=reason))
-    services.record(facts)
+    services.record(setbacks.interrupted(services, goal, attempt.task, reason, kept))
 
 
 async def _close(attempt: Attempt, hold: bool) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mo_daemon import execution, guarding, requests
-from mo_daemon.attempt import recover_attempt, run_attempt
+from mo_daemon.adoption import start_attempt
+from mo_daemon.attempt import recover_attempt
 from mo_daemon.book import Book
 from mo_daemon.chores import Chores
 from mo_daemon.decide import (
@@ -309,7 +310,7 @@ class Engine:
             case PlanGoal():
                 return plan_goal(services, self.gatekeeper, goal)
             case StartAttempt():
-                return run_attempt(services, goal, goal.tasks[job.task])
+                return start_attempt(services, self.gatekeeper, goal, goal.tasks[job.task])
             case RecoverAttempt():
                 return recover_attempt(services, goal, goal.tasks[job.task])
             case Land():

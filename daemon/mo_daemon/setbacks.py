@@ -85,6 +85,17 @@ def _somebody_else(services: Services, goal: GoalStatus, task: TaskStatus, provi
     return isinstance(choice, Choice) and choice.agent not in avoid
 
 
+def interrupted(
+    services: Services, goal: GoalStatus, task: TaskStatus, reason: str, kept: str
+) -> list[NewFact]:
+    """Cancelled by a person, or the daemon stops: nobody counts it as a failure."""
+    failure = FailureClass.CANCELLED if goal.cancelling else FailureClass.LOST
+    ended = _about(goal, task, Kind.ATTEMPT_FAILED, **{"class": failure, "reason": reason, "kept": kept})
+    if goal.cancelling:
+        return [ended, _about(goal, task, Kind.TASK_CANCELLED, reason=reason)]
+    return [ended, _about(goal, task, Kind.RETRY_SCHEDULED, not_before=services.now(), why=reason)]
+
+
 # -- a red gate ---------------------------------------------------------------------------------------
 
 
@@ -126,7 +137,7 @@ def climb(
     above: Rung | None = None,
     why: str = "",
 ) -> list[NewFact]:
-    """The facts of the next rung.  `found` is the conflict's data, `above` the rung that failed with `why`."""
+    """The facts of the next rung.  `found`: the conflict's data; `above`: the rung that failed with `why`."""
     rung = next_rung(_situation(services, goal, task, found), above)
     data = {**found, "resolution": rung}
     if rung is Rung.PERSON:
