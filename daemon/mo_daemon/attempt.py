@@ -30,6 +30,7 @@ from mo_daemon.budget import exhausted
 from mo_daemon.containment import Cell
 from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
+from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND
 from mo_daemon.resolving import Conflict
 from mo_daemon.routing import Choice, NoAgent
@@ -55,7 +56,7 @@ class NotApplicable(Exception):
 async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) -> None:
     """Start and finish one attempt; every ending is recorded as facts."""
     base = goal.integration
-    conflict = await _conflict(services, task, base) if task.resolve is not None else None
+    conflict = await _conflict(services, task, base)
     choice = execution.chosen(services, goal, task, execution.avoided(task))
     if conflict is not None and not conflict.paths:
         choice = Choice(COMMAND, "", "needs no agent")
@@ -77,9 +78,15 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
             await _close(attempt, hold or task.state in AT_WORK)
 
 
-async def _conflict(services: Services, task: TaskStatus, base: str) -> Conflict:
+async def _conflict(services: Services, task: TaskStatus, base: str) -> Conflict | None:
+    """What the attempt resolves; None: it does the task."""
+    if task.resolve is None:
+        return None
+    by_agent = task.resolve["resolution"] == Rung.AGENT
     commands = services.settings.converge.regenerate
-    return await services.git(resolving.look, services.repo, services.merger, base, task.commit, commands)
+    return await services.git(
+        resolving.look, services.repo, services.merger, base, task.commit, commands, by_agent=by_agent
+    )
 
 
 def _nobody(

@@ -47,14 +47,21 @@ class Conflict:
     rebuilt: Mapping[str, Command] = field(default_factory=dict)
 
 
-def look(repo: Repo, merger: Merger, head: str, commit: str, commands: Mapping[str, Command]) -> Conflict:
-    """The conflict as it is now: the head may have moved since it was met."""
+def look(
+    repo: Repo, merger: Merger, head: str, commit: str, commands: Mapping[str, Command], *, by_agent: bool
+) -> Conflict:
+    """The conflict as it is now: the head may have moved since it was met.
+
+    `by_agent`: an agent is to resolve it, by hand also where a command did not rebuild all there is.
+    """
     base = repo.merge_base(head, commit)
     merge = merger.merge(head, commit)
     tree = merge.tree or merge.marked
     if base is None or not tree:
         raise MoError(f"{commit[:10]} and {head[:10]} have no common history")
     rebuilt = rebuilders(merge.conflicts, commands)
+    if by_agent and len(rebuilt) == len(merge.conflicts):
+        rebuilt = {}
     paths = tuple(path for path in merge.conflicts if path not in rebuilt)
     return Conflict(head, commit, base, tree, paths, rebuilt)
 
