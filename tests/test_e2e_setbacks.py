@@ -127,7 +127,7 @@ def test_an_agent_resolves_a_conflict(world: World) -> None:
 def test_a_resolution_that_drops_lines_of_the_other_side_goes_to_a_person(world: World) -> None:
     world.meet(shop(BASE + TAX), shop(BASE + REBATE))
     world.script("b.resolve", shop(BASE + REBATE))
-    goal = world.run(ask("a"), ask("b"), code=Exit.FAILED)
+    goal = world.run(ask("a"), ask("b"), code=Exit.PERSON)
     assert endings(goal)["b"] == ("conflict", [None, "conflict", "conflict"])
     assert resolutions(goal) == ["agent", "person"]
     reason = goal["tasks"][1]["reason"]

@@ -61,7 +61,10 @@ def add(
     ids = _task_ids(names)
     title = f"Land {', '.join(names)}"
     entries = zip(ids, names, found, strict=True)
-    tasks = tuple(TaskSpec(task, title=name, from_ref=ref) for task, name, ref in entries)
+    tasks = tuple(
+        TaskSpec(task, title=name, from_ref=ref, priority=-place)  # first come, first looked at
+        for place, (task, name, ref) in enumerate(entries)
+    )
     source = Source(title, title, Plan(title, tasks), {"target": target}, Path())
     spec = make_goal(source, Options(base=f"refs/heads/{target}", deliver=deliver or "", gate=gate), layout)
     queue(home, spec, title)
