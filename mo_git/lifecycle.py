@@ -160,6 +160,8 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.not_before, task.reason = data["not_before"], data["why"]
             if "conflict" in data:
                 _climb(goal, task, data["conflict"])
+                if task.rungs[-1] in RESOLVED_AT_WORK:
+                    task.resolve = {**data["conflict"], "lines": data.get("lines", False)}
             if "red" in data:
                 _send_back(task, data)
         case Kind.LANDED:
@@ -186,10 +188,10 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
 
 
 def _climb(goal: GoalStatus, task: TaskStatus, conflict: Mapping[str, Any]) -> None:
-    """The next rung of the conflict ladder: what the task comes back for, if it does."""
+    """The next rung of the conflict ladder."""
     goal.conflicts.append({"task": task.spec.id, **conflict})
     task.rungs.append(conflict["resolution"])
-    task.resolve = conflict if conflict["resolution"] in RESOLVED_AT_WORK else None
+    task.resolve = None
 
 
 def _send_back(task: TaskStatus, data: Mapping[str, Any]) -> None:

@@ -224,6 +224,7 @@ def test_goal_document() -> None:
                 "n": 1,
                 "provider": "auto",
                 "model": None,
+                "phase": "execute",
                 "state": "failed",
                 "class": "crash",
                 "reason": "exit code 1\x1b[31m\nboom",

@@ -124,8 +124,8 @@ async def conflict(
     """A candidate does not merge into `head`: the next rung of its ladder."""
     others = await services.git(_conflicting, services, goal, task, merge.conflicts)
     lines = await services.git(resolving.by_lines, services.repo, merge, head, task.commit)
-    found = {"with": others, "paths": list(merge.conflicts), "lines": lines}
-    return climb(services, goal, task, found)
+    found = {"with": others, "paths": list(merge.conflicts)}
+    return climb(services, goal, task, found, lines)
 
 
 def climb(
@@ -133,26 +133,37 @@ def climb(
     goal: GoalStatus,
     task: TaskStatus,
     found: Mapping[str, Any],
+    lines: bool,
     *,
     above: Rung | None = None,
     why: str = "",
 ) -> list[NewFact]:
-    """The facts of the next rung.  `found`: the conflict's data; `above`: the rung that failed with `why`."""
-    rung = next_rung(_situation(services, goal, task, found), above)
+    """The facts of the next rung.
+
+    `found`: whom it conflicts with, and in which paths; `lines`: whether all of them can be merged by their
+    lines; `above`: the rung that failed, and `why`.
+    """
+    rung = next_rung(_situation(services, goal, task, found["paths"], lines), above)
     data = {**found, "resolution": rung}
     if rung is Rung.PERSON:
-        return [_about(goal, task, Kind.CONFLICT, **data, why=why)]
+        return [_about(goal, task, Kind.CONFLICT, **data, **({"why": why} if why else {}))]
     beside = f" with {', '.join(found['with'])}" if found["with"] else ""
     said = f"conflict in {', '.join(found['paths'])}{beside}: {_WAYS[rung]}" + (f" ({why})" if why else "")
-    return [_about(goal, task, Kind.RETRY_SCHEDULED, not_before=services.now(), why=said, conflict=data)]
+    return [
+        _about(
+            goal, task, Kind.RETRY_SCHEDULED, not_before=services.now(), why=said, conflict=data, lines=lines
+        )
+    ]
 
 
-def _situation(services: Services, goal: GoalStatus, task: TaskStatus, found: Mapping[str, Any]) -> Situation:
-    settings, paths = services.settings.converge, found["paths"]
+def _situation(
+    services: Services, goal: GoalStatus, task: TaskStatus, paths: Sequence[str], lines: bool
+) -> Situation:
+    settings = services.settings.converge
     usable = (
         task.spec.by_agent
         and settings.resolve == "auto"
-        and found["lines"]
+        and lines
         and isinstance(execution.resolver(services, goal.spec), Choice)
     )
     rebuilt = resolving.rebuilders(paths, settings.regenerate)
@@ -164,10 +175,10 @@ def _unresolved(
 ) -> list[NewFact]:
     """An attempt could not resolve its conflict: the next rung; a person where it would lose lines."""
     assert task.resolve is not None
-    found = {key: task.resolve[key] for key in ("with", "paths", "lines")}
+    found = {key: task.resolve[key] for key in ("with", "paths")}
     lossy = failure is FailureClass.CONFLICT
     above = Rung.REDO if lossy else Rung(task.resolve["resolution"])
-    return climb(services, goal, task, found, above=above, why=why)
+    return climb(services, goal, task, found, task.resolve["lines"], above=above, why=why)
 
 
 def nobody_resolves(services: Services, goal: GoalStatus, task: TaskStatus, why: str) -> list[NewFact]:
