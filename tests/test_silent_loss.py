@@ -117,3 +117,12 @@ def test_without_a_change_of_one_side_the_other_is_the_result(base: list[str], o
 
 def test_what_a_loss_is() -> None:
     assert losses([], ["one"], ["two"], ["one"]) == [Loss("theirs", "two")]
+
+
+def test_a_big_file_takes_no_time() -> None:
+    """Two thousand lines, half of them changed by both sides."""
+    base = [f"line {n}" for n in range(2000)]
+    ours = [f"ours {line}" if n % 2 else line for n, line in enumerate(base)]
+    theirs = [f"theirs {line}" if n % 2 else line for n, line in enumerate(base)]
+    assert losses(base, ours, theirs, ours) == []
+    assert losses([], base, [f"x{n}" for n in range(2000)], base)[0] == Loss("theirs", "x0")

@@ -211,6 +211,7 @@ def test_goal_document() -> None:
         "state": "failed",
         "reason": "exit code 1\x1b[31m\nboom",
         "depends_on": ["top"],
+        "from": None,
         "branch": "mo/tidy-k3f9/left",
         "base": commit("d"),
         "commit": None,

@@ -43,6 +43,7 @@ class Conflict:
     commit: str
     base: str
     tree: str
+    said: tuple[str, ...] = ()  # git's own words about it
     paths: tuple[str, ...] = ()
     rebuilt: Mapping[str, Command] = field(default_factory=dict)
 
@@ -63,7 +64,7 @@ def look(
     if by_agent and len(rebuilt) == len(merge.conflicts):
         rebuilt = {}
     paths = tuple(path for path in merge.conflicts if path not in rebuilt)
-    return Conflict(head, commit, base, tree, paths, rebuilt)
+    return Conflict(head, commit, base, tree, merge.messages, paths, rebuilt)
 
 
 def rebuilders(paths: Sequence[str], commands: Mapping[str, Command]) -> dict[str, Command]:
@@ -120,6 +121,7 @@ def brief(
         "paths": "".join(f"- {path}\n" for path in conflict.paths),
         "ours": landed or "\nIt came with the target branch; git log says what it is.\n",
         "theirs": _intent(task.spec),
+        "said": data_block("what git said", "\n".join(conflict.said)) if conflict.said else "",
         "files": files,
         "base": conflict.base,
         "head": conflict.head,

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 ALIKE = 0.6  # difflib ratio from which a new line counts as the adapted form of a missing one
+Change = tuple[str, int, int, int, int]  # one of difflib's opcodes: what, from and to in base and side
+LONG = 200  # lines from which exactness costs too much time
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,10 @@ def losses(
     have = Counter(new) + Counter(_plain(elsewhere))
     spare = [line for line in dict.fromkeys(new) if not any(line in count for count in counts)]
     found = []
-    sides = (("ours", mine, other), ("theirs", other, mine))
-    for side, here, there in sides:
-        added = _added(old, here, _touched(old, there))
+    ours_did, theirs_did = _changes(old, mine), _changes(old, other)
+    sides = (("ours", mine, ours_did, theirs_did), ("theirs", other, theirs_did, ours_did))
+    for side, here, did, others_did in sides:
+        added = _added(old, here, did, _touched(others_did))
         for line in dict.fromkeys(added):
             wanted = _wanted(line, counts, side)
             if wanted and have[line] < wanted and not _adapted(line, spare):
@@ -68,20 +71,32 @@ def _wanted(line: str, counts: tuple[Counter[str], Counter[str], Counter[str]], 
     return mine + other - base
 
 
-def _touched(base: Sequence[str], side: Sequence[str]) -> set[int]:
+def _touched(changes: Sequence[Change]) -> set[int]:
     """Places in the base that a side changed or removed."""
     return {
         place
-        for tag, start, end, _, _ in SequenceMatcher(None, base, side, autojunk=False).get_opcodes()
+        for tag, start, end, _, _ in changes
         if tag in ("replace", "delete")
         for place in range(start, end)
     }
 
 
-def _added(base: Sequence[str], side: Sequence[str], touched: set[int]) -> list[str]:
+def _changes(base: Sequence[str], side: Sequence[str]) -> list[Change]:
+    """difflib's opcodes, without the equal lines at both ends: those are most of a big file."""
+    least = min(len(base), len(side))
+    head = next((n for n in range(least) if base[n] != side[n]), least)
+    tail = next((n for n in range(least - head) if base[-1 - n] != side[-1 - n]), least - head)
+    old, new = base[head : len(base) - tail], side[head : len(side) - tail]
+    found = SequenceMatcher(None, old, new, autojunk=len(old) > LONG).get_opcodes()
+    return [(tag, a + head, b + head, c + head, d + head) for tag, a, b, c, d in found]
+
+
+def _added(
+    base: Sequence[str], side: Sequence[str], changes: Sequence[Change], touched: set[int]
+) -> list[str]:
     """The lines of a side that are new and do not stand for a base line that the other side touched."""
     found: list[str] = []
-    for tag, start, end, first, last in SequenceMatcher(None, base, side, autojunk=False).get_opcodes():
+    for tag, start, end, first, last in changes:
         if tag not in ("insert", "replace"):
             continue
         lines = list(side[first:last])
@@ -102,7 +117,10 @@ def _adapted(line: str, spare: list[str]) -> bool:
 
 
 def _nearest(line: str, among: Sequence[str]) -> str:
-    return max(among, key=lambda other: _likeness(line, other))
+    """The most similar of these lines; of very many, only the first ones are looked at."""
+    if len(among) == 1:
+        return among[0]
+    return max(among[:LONG], key=lambda other: _likeness(line, other))
 
 
 def _likeness(one: str, other: str) -> float:

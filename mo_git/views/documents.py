@@ -149,6 +149,7 @@ def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
         "state": goal.task_state(task),
         "reason": task.reason,
         "depends_on": list(task.spec.depends_on),
+        "from": task.spec.from_ref or None,
         "branch": branches[-1] if branches else f"mo/{goal.id}/{task.spec.id}",
         "base": task.attempts[-1].base if task.attempts else None,
         "commit": task.commit or None,
