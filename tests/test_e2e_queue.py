@@ -246,3 +246,26 @@ def test_a_branch_that_is_not_there(mo: Mo) -> None:
     repo.git("branch", "-m", "gone", "later")
     mo("resume", second)
     mo.wait_for(lambda: mo.goal(second).state == "done")
+
+
+def test_a_check_that_was_cut_short_runs_again(mo: Mo) -> None:
+    """The daemon is killed while it runs; what lands is the commit that was pinned."""
+    repo = mo.repo
+    mo.home.create()
+    mo.configure(**QUICK)
+    marks = repo.path.parent
+    commit = repo.branch("side", {"a": "1\n"})
+    check = f"[ -e {marks}/go ] || {{ touch {marks}/begun; sleep 60; }}"
+    file = marks / "plan.json"
+    file.write_text(plan([{"id": "t", "from": "side", "check": check}]))
+    mo.environ["MO_GATE__SANDBOX"] = "false"
+    mo("do", f"@{file}", "--detach")
+    mo.wait_for((marks / "begun").exists)
+    mo.kill()
+    (marks / "go").touch()
+    repo.git("branch", "-f", "side", "main")
+    mo("daemon", "start")
+    mo.wait_for(lambda: mo.goal().ended is not None)
+    goal = mo.json("show", "@last")["goal"]
+    assert endings(goal) == {"t": ("landed", ["lost", None])}
+    assert goal["tasks"][0]["commit"] == commit

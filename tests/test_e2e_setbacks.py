@@ -182,6 +182,25 @@ def test_without_an_agent_to_resolve_it_the_task_is_done_again(world: World) -> 
     assert resolutions(goal) == ["redo"]
 
 
+def test_a_daemon_that_is_killed_goes_on_with_the_resolution(world: World) -> None:
+    world.meet(shop(BASE + TAX), shop(BASE + REBATE))
+    begun, both = world.scripts / "resolving", shop(BASE + TAX + REBATE)
+    world.script("b.resolve.1", f"touch {begun}; sleep 60")
+    world.script("b.resolve", both)
+    file = world.repo.path.parent / "plan.json"
+    file.write_text(plan([ask("a"), ask("b")]))
+    world.mo("do", f"@{file}", "--detach")
+    world.mo.wait_for(begun.exists)
+    assert world.mo.json("show", "@last")["goal"]["tasks"][1]["state"] == "resolving"
+    world.mo.kill()
+    world.mo("daemon", "start")
+    world.mo.wait_for(lambda: world.mo.goal().ended is not None)
+    goal = world.mo.json("show", "@last")["goal"]
+    assert endings(goal)["b"] == ("landed", [None, "lost", None])
+    assert resolutions(goal) == ["agent"]
+    assert world.repo.tree(goal["integration"])["shop.py"] + "\n" == BASE + TAX + REBATE
+
+
 # -- files that a command rebuilds --------------------------------------------------------------------
 
 LOCKED = {"deps/a.dep": "", "all.lock": "a\n", "lock.sh": "ls deps | sed 's/.dep//' > ${1:-all.lock}\n"}
@@ -219,6 +238,25 @@ def test_a_command_that_cannot_rebuild_leads_to_the_next_rung(world: World) -> N
     assert endings(goal)["b"] == ("landed", [None, "check_failed", None])
     assert resolutions(goal) == ["regenerate", "agent"]
     assert "cannot rebuild all.lock, exit code 1: bad" in goal["tasks"][1]["attempts"][1]["reason"]
+
+
+def test_a_command_that_came_with_the_clone_needs_trust(world: World) -> None:
+    """Until then it does not exist, and the task is done again."""
+    shared = '[converge.regenerate]\n"all.lock" = "sh lock.sh"\n'
+    world.repo.write({".mo/config.toml": shared})
+    world.repo.git("add", "-f", ".mo/config.toml")
+    world.repo.commit(LOCKED)
+    world.meet("touch deps/b.dep; sh lock.sh", "touch deps/c.dep; sh lock.sh")
+    world.script("b.do", "touch deps/c.dep; sh lock.sh")
+    world.script("b.resolve", "sh lock.sh")
+    assert "converge.regenerate" in world.mo("config", "check", code=None).err
+    assert resolutions(world.run(ask("a"), ask("b"))) == ["agent"]
+    world.mo("trust", "--yes")
+    assert "sh lock.sh" in world.mo("config", "get", "converge.regenerate").out
+    for name in ("begun", "a.do.runs", "b.do.runs"):
+        (world.scripts / name).unlink()
+    world.meet("touch deps/d.dep; sh lock.sh", "touch deps/e.dep; sh lock.sh")
+    assert resolutions(world.run(ask("a"), ask("b"))) == ["regenerate"]
 
 
 # -- a red gate ---------------------------------------------------------------------------------------
