@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
 from mo_git.config_agents import ENTRY, AgentEntry, Agents, Claude, Codex, roster
 from mo_git.config_base import Section, Texts, key
+from mo_git.globs import bad_pattern
+from mo_git.model import Command
 from mo_git.tomltext import toml_value
 
 _PRICE = frozenset({"input", "cached_input", "output"})
@@ -27,6 +29,25 @@ def _prices(value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 Prices = Annotated[dict[str, dict[str, float]], AfterValidator(_prices)]
+
+
+def _rebuilders(value: Any) -> Any:
+    """TOML's lists as tuples; strict types would refuse them."""
+    if not isinstance(value, dict):
+        return value
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
+
+
+def _usable(value: dict[str, Command]) -> dict[str, Command]:
+    for pattern, command in value.items():
+        if bad_pattern(pattern) or not (command.strip() if isinstance(command, str) else any(command)):
+            raise ValueError("a pattern of paths names a command")
+    return value
+
+
+Rebuilders = Annotated[
+    dict[str, str | tuple[str, ...]], BeforeValidator(_rebuilders), AfterValidator(_usable)
+]
 
 
 class Orchestrator(Section):
@@ -164,6 +185,15 @@ class Converge(Section):
         "auto", "start tasks from what is not gated yet; auto: where a gate takes long"
     )
     forecast: bool = key(True, "look ahead for conflicts between tasks that are not landed yet")
+    resolve: Literal["auto", "off"] = key(
+        "auto", "auto: an agent resolves conflicts between prompts; off: none does"
+    )
+    regenerate: Rebuilders = key(
+        {},
+        "files that a command (sh -c, or a list) rebuilds when they conflict, by pattern",
+        guarded=True,
+        example='"package-lock.json" = "npm install --package-lock-only"',
+    )
 
 
 class Limits(Section):
@@ -345,7 +375,9 @@ def render_default_file() -> str:
     table = ""
     for name, field in leaves().items():
         if field.default == {}:  # a table with keys of the person's own
-            text, table = f"{text}\n# {field.description}\n[{name}]\n# {_extra(field)['example']}\n", name
+            trust = " (trust)" if _extra(field)["guarded"] else ""
+            text += f"\n# {field.description}{trust}\n[{name}]\n# {_extra(field)['example']}\n"
+            table = name
             continue
         section, _, last = name.rpartition(".")
         if section != table:

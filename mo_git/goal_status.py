@@ -20,6 +20,7 @@ OPEN_TASK = frozenset(
     }
 )
 ENDED_TASK = frozenset(TaskState) - OPEN_TASK - {TaskState.READY, TaskState.REVIEWING, TaskState.RESOLVING}
+IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
 AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING})
 
 
@@ -55,9 +56,8 @@ class Attempt:
     kept: str = ""  # the keep-ref that holds what a failed attempt left
     provider: str = ""
     model: str = ""
-    upon: Mapping[str, str] = field(
-        default_factory=dict
-    )  # tasks that had not landed: name -> commit in the base
+    phase: str = "execute"  # or resolve: a conflict of the candidate before
+    upon: Mapping[str, str] = field(default_factory=dict)  # what had not landed: task -> commit in the base
     spent: Spent = field(default_factory=lambda: Spent())
 
 
@@ -74,7 +74,9 @@ class TaskStatus:
     tree: str = ""
     landed_commit: str = ""
     not_before: float = 0.0
-    redone: int = 0  # times it was sent back for a textual conflict
+    resolve: Mapping[str, Any] | None = None  # the conflict that its next attempt resolves
+    rungs: list[str] = field(default_factory=list)  # of the conflict ladder, since the last retry by a person
+    red: Mapping[str, Any] | None = None  # what the gate had against its commit, which is reworked
     behind: tuple[str, ...] = ()  # tasks with overlapping writes that go first
     taken_back: bool = False  # by a person's rollback: nothing is wrong with it
     satisfies: bool = False  # a skipped task that counts as done for its dependents
@@ -93,6 +95,11 @@ class TaskStatus:
         return self.state in ENDED_TASK
 
     @property
+    def redone(self) -> int:
+        """Times it was done again for a textual conflict."""
+        return self.rungs.count("redo")
+
+    @property
     def satisfied(self) -> bool:
         """Whether dependents may start."""
         return self.state in (TaskState.LANDED, TaskState.UNCHANGED) or (
@@ -102,7 +109,7 @@ class TaskStatus:
     @property
     def unusable(self) -> str:
         """The agent that could not work at all in the last attempt; empty: it could, or was a command."""
-        last = self.attempts[-1] if self.attempts and self.spec.run is None else None
+        last = self.attempts[-1] if self.attempts and self.spec.by_agent else None
         return last.provider if last and last.failure in UNUSABLE else ""
 
     @property
@@ -141,6 +148,7 @@ class GoalStatus:
     created_at: float = 0.0
     started_at: float | None = None
     base: str = ""
+    pinned: dict[str, str] = field(default_factory=dict)  # task -> the commit that its `from` named
     integration: str = ""
     proof: Mapping[str, Any] | None = None
     budget_usd: float | None = None  # a limit that replaces the goal's own
@@ -217,7 +225,12 @@ class GoalStatus:
         return self.spec.target or f"goal {self.spec.id}"
 
     def task_state(self, task: TaskStatus) -> TaskState:
-        """The state to show: pending tasks whose dependencies are satisfied are ready."""
+        """The state to show: pending tasks whose dependencies are satisfied are ready.
+
+        A task that comes back to have its conflict resolved is at that from when it is sent back.
+        """
+        if task.resolve is not None and task.state in (TaskState.WAITING, TaskState.RUNNING):
+            return TaskState.RESOLVING
         if task.state is TaskState.PENDING and self.started_at is not None and self.unblocked(task):
             return TaskState.READY
         return task.state

@@ -8,11 +8,13 @@ Late facts of an older attempt, and arrows that the table does not have, are ign
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mo_git import dag
 from mo_git.goal_status import (
     AT_WORK,
     ENDED_TASK,
+    IN_QUEUE,
     OPEN_TASK,
     Attempt,
     GoalStatus,
@@ -24,8 +26,7 @@ from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, Task
 from mo_git.plan import overlaps
 from mo_git.plan_state import ABOUT_PLANNING
 
-_IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
-
+RESOLVED_AT_WORK = ("regenerate", "agent")  # rungs of the conflict ladder that take an attempt
 # kind of fact -> (states it may come in, state that follows; None: the state stays)
 ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: (frozenset({TaskState.PENDING, TaskState.WAITING}), TaskState.RUNNING),
@@ -33,17 +34,17 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, TaskState.CANDIDATE),
     Kind.UNCHANGED: (AT_WORK, TaskState.UNCHANGED),
-    Kind.RETRY_SCHEDULED: (AT_WORK | _IN_QUEUE, TaskState.WAITING),
+    Kind.RETRY_SCHEDULED: (AT_WORK | IN_QUEUE | {TaskState.WAITING}, TaskState.WAITING),
     Kind.GATE_STARTED: (frozenset({TaskState.CANDIDATE}), TaskState.GATING),
     Kind.GATE_DROPPED: (frozenset({TaskState.GATING}), TaskState.CANDIDATE),
-    Kind.LANDED: (_IN_QUEUE, TaskState.LANDED),
-    Kind.CONFLICT: (_IN_QUEUE, TaskState.CONFLICT),
-    Kind.EJECTED: (_IN_QUEUE | {TaskState.LANDED}, TaskState.EJECTED),
+    Kind.LANDED: (IN_QUEUE, TaskState.LANDED),
+    Kind.CONFLICT: (AT_WORK | IN_QUEUE | {TaskState.WAITING}, TaskState.CONFLICT),
+    Kind.EJECTED: (IN_QUEUE | {TaskState.LANDED}, TaskState.EJECTED),
     Kind.FAILED: (OPEN_TASK, TaskState.FAILED),
     Kind.SKIPPED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED} | OPEN_TASK, TaskState.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN_TASK, TaskState.CANCELLED),
-    Kind.HELD: (_IN_QUEUE, TaskState.AWAITING_PERSON),
-    Kind.REBASED: (_IN_QUEUE, TaskState.CANDIDATE),
+    Kind.HELD: (IN_QUEUE, TaskState.AWAITING_PERSON),
+    Kind.REBASED: (IN_QUEUE, TaskState.CANDIDATE),
     Kind.RETRIED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED}, TaskState.PENDING),
 }
 
@@ -121,20 +122,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
     data = fact.data
     match fact.kind:
         case Kind.ATTEMPT_STARTED:
-            task.attempts.append(
-                Attempt(
-                    fact.attempt,
-                    data["token"],
-                    data["base"],
-                    data.get("branch", ""),
-                    data.get("worktree", ""),
-                    fact.at,
-                    provider=data.get("provider", ""),
-                    model=data.get("model", ""),
-                    upon=data.get("upon", {}),
-                )
-            )
-            task.reason, task.not_before = "", 0.0
+            _begin(goal, task, fact)
         case Kind.AGENT_ENDED:
             task.attempts[-1].state = "checking"
             task.attempts[-1].exit_code = data.get("exit_code")
@@ -146,6 +134,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.commit, task.tree, task.paths = data["commit"], data["tree"], tuple(data.get("paths", ()))
             task.summary, task.output = data.get("summary", ""), data.get("output")
             task.reason = ""
+            _settle(goal, task, data)
         case Kind.REBASED:
             task.commit, task.tree = data["commit"], data["tree"]
             task.attempts[-1].base, task.attempts[-1].upon = data["base"], {}
@@ -153,30 +142,82 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             _close(task, fact, "unchanged")
             task.commit = data["commit"]
             task.summary, task.output = data.get("summary", ""), data.get("output")
-            task.reason = "nothing to change"
+            task.reason = data.get("reason") or "nothing to change"
+            _settle(goal, task, data)
         case Kind.RETRY_SCHEDULED:
             task.not_before, task.reason = data["not_before"], data["why"]
-            task.redone += bool(data.get("redo"))
             if "conflict" in data:
-                goal.conflicts.append({"task": task.spec.id, **data["conflict"]})
+                _climb(goal, task, data["conflict"])
+                if task.rungs[-1] in RESOLVED_AT_WORK:
+                    task.resolve = {**data["conflict"], "lines": data.get("lines", False)}
+            if "red" in data:
+                _send_back(task, data)
         case Kind.LANDED:
             task.landed_commit, task.reason = data["commit"], ""
         case Kind.CONFLICT:
-            task.reason = "conflict in " + ", ".join(data["paths"])
-            goal.conflicts.append({"task": task.spec.id, **data})
+            why = f": {data['why']}" if data.get("why") else ""
+            task.reason = "conflict in " + ", ".join(data["paths"]) + why
+            _climb(goal, task, {"resolution": "person", **data})
         case Kind.EJECTED:
             task.reason, task.taken_back = data["why"], bool(data.get("taken_back"))
             goal.ejections.append({"task": task.spec.id, **data})
         case Kind.RETRIED:
             task.reason = task.hint = data.get("hint", "")
-            task.redone, task.satisfies, task.not_before = 0, False, 0.0
+            task.resolve, task.red, task.satisfies, task.not_before = None, None, False, 0.0
             task.failures.clear()
+            task.rungs.clear()
+            goal.pinned.pop(task.spec.id, None)  # its branch may have been mended
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))
         case Kind.FAILED | Kind.TASK_CANCELLED | Kind.HELD:
             task.reason = data.get("reason", "")
             if task.attempts and task.attempts[-1].ended_at is None:
                 _close(task, fact, "failed")
+
+
+def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
+    """Another attempt."""
+    data = fact.data
+    task.attempts.append(
+        Attempt(
+            fact.attempt,
+            data["token"],
+            data["base"],
+            data.get("branch", ""),
+            data.get("worktree", ""),
+            fact.at,
+            provider=data.get("provider", ""),
+            model=data.get("model", ""),
+            upon=data.get("upon", {}),
+            phase=data.get("phase", "execute"),
+        )
+    )
+    task.reason, task.not_before = "", 0.0
+    if "pinned" in data:
+        goal.pinned[task.spec.id] = data["pinned"]
+
+
+def _climb(goal: GoalStatus, task: TaskStatus, conflict: Mapping[str, Any]) -> None:
+    """The next rung of the conflict ladder."""
+    goal.conflicts.append({"task": task.spec.id, **conflict})
+    task.rungs.append(conflict["resolution"])
+    task.resolve = None
+
+
+def _send_back(task: TaskStatus, data: Mapping[str, Any]) -> None:
+    """The gate was red: the attempt that made the candidate counts as failed."""
+    task.red = data["red"]
+    task.failures.append(data["class"])
+    last = task.attempts[-1]
+    last.state, last.failure, last.reason = "failed", data["class"], data["why"]
+
+
+def _settle(goal: GoalStatus, task: TaskStatus, data: Mapping[str, Any]) -> None:
+    """Its work is accepted: what it came back for is done."""
+    if task.resolve is not None:
+        mine = next(n for n, one in reversed(list(enumerate(goal.conflicts))) if one["task"] == task.spec.id)
+        goal.conflicts[mine] = {**goal.conflicts[mine], "commit": data["commit"]}
+    task.resolve = task.red = None
 
 
 def _close(task: TaskStatus, fact: Fact, state: str) -> None:
@@ -198,6 +239,7 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
         case Kind.GOAL_STARTED:
             goal.started_at, goal.base = fact.at, data["base"]
             goal.integration = goal.integration or data["base"]
+            goal.pinned |= data.get("pinned", {})
         case Kind.GATE_PROVED:
             goal.proof = data
         case Kind.GATE_RUN:

@@ -135,6 +135,7 @@ class TaskSpec:
     title: str = ""
     prompt: str = ""
     run: tuple[str, ...] | None = None
+    from_ref: str = ""  # `from` in a plan: a branch or commit that is the candidate as it is
     depends_on: tuple[str, ...] = ()
     writes: tuple[str, ...] | None = None
     scope: str = "warn"  # warn | enforce | off
@@ -152,11 +153,16 @@ class TaskSpec:
     agent: AgentOptions = AgentOptions()
 
     @property
+    def by_agent(self) -> bool:
+        """Whether an agent does it: not a command, and not somebody's finished branch."""
+        return self.run is None and not self.from_ref
+
+    @property
     def unchanged_is_fine(self) -> bool:
         """Whether an empty diff is a good ending for this task."""
         if self.no_change:
             return self.no_change == "ok"
-        return self.run is not None or self.check is not None or self.output is not None
+        return not self.by_agent or self.check is not None or self.output is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,16 +232,18 @@ class NewFact:
 class Kind(StrEnum):
     """What a fact says.  The first group is about one task, the second about a goal."""
 
-    ATTEMPT_STARTED = "attempt_started"  # base, upon, branch, worktree, token
+    ATTEMPT_STARTED = "attempt_started"  # base, upon, branch, worktree, token, pinned
     AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
     CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
-    UNCHANGED = "unchanged"  # commit, summary, output
-    RETRY_SCHEDULED = "retry_scheduled"  # not_before, why
+    UNCHANGED = "unchanged"  # commit, summary, output, reason
+    RETRY_SCHEDULED = (
+        "retry_scheduled"  # not_before, why, conflict (its next rung), red (the gate's evidence)
+    )
     GATE_STARTED = "gate_started"  # commit, head
     GATE_DROPPED = "gate_dropped"  # why
     LANDED = "landed"  # commit, tree
-    CONFLICT = "conflict"  # with, paths
+    CONFLICT = "conflict"  # with, paths, resolution, why
     EJECTED = "ejected"  # why, evidence
     FAILED = "failed"  # class, reason
     SKIPPED = "skipped"  # reason, satisfies
@@ -246,7 +254,7 @@ class Kind(StrEnum):
     USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
 
     GOAL_CREATED = "goal_created"  # estimate
-    GOAL_STARTED = "goal_started"  # base
+    GOAL_STARTED = "goal_started"  # base, pinned
     PLAN_STARTED = "plan_started"  # n, provider, model, why
     PLAN_REFUSED = "plan_refused"  # n, provider, errors
     PLAN_FAILED = "plan_failed"  # n, provider, class, reason, not_before

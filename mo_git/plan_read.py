@@ -22,6 +22,7 @@ from mo_git.values import (
     nearest,
     number,
     printable,
+    ref,
     slug,
     text,
     texts,
@@ -58,6 +59,7 @@ TASK_READERS: Mapping[str, Reader] = {
     "title": text,
     "prompt": text,
     "run": argv,
+    "from": ref,
     "depends_on": lambda value: tuple(dict.fromkeys(texts(value))),
     "writes": globs,
     "scope": choice("warn", "enforce", "off"),
@@ -74,7 +76,8 @@ TASK_READERS: Mapping[str, Reader] = {
     "output": output_schema,
     "agent": agent_options,
 }
-DEFAULTS_READERS = {key: read for key, read in TASK_READERS.items() if key not in ("id", "depends_on")}
+OWN_KEYS = ("id", "depends_on", "from")  # of one task, not of all
+DEFAULTS_READERS = {key: read for key, read in TASK_READERS.items() if key not in OWN_KEYS}
 PLAN_READERS: Mapping[str, Reader] = {
     "goal": text,
     "check": command,
@@ -90,6 +93,12 @@ GOAL_READERS: Mapping[str, Reader] = {
     "parallel": _COUNT,
     "depends_on": text,
 }
+FIELDS = {"from": "from_ref"}  # key -> field of TaskSpec, where they differ
+# Somebody else has done the work: nothing runs but its check.
+NOT_WITH_FROM = (
+    *("prompt", "run", "when", "provider", "model", "agent", "output", "timeout", "max_attempts"),
+    *("no_change", "complexity", "group"),
+)
 PLAN_KEYS = (*PLAN_READERS, "groups", "defaults", "task")
 
 
@@ -144,7 +153,8 @@ class _Entry:
         return written if isinstance(written, str) else ""
 
     def spec(self) -> TaskSpec:
-        return TaskSpec(**{"id": self.name, **self.values})
+        values = {FIELDS.get(key, key): value for key, value in self.values.items()}
+        return TaskSpec(**{"id": self.name, **values})
 
 
 def read_plan(
@@ -188,7 +198,7 @@ def _read_defaults(table: Any, problems: Problems) -> Mapping[str, Any]:
         problems.add("", "defaults", f"expected a table of task keys, found {kind(table)}")
         return {}
     problems.refuse_unknown("[defaults]", table, TASK_READERS)
-    for key in ("id", "depends_on"):
+    for key in OWN_KEYS:
         if key in table:
             problems.add("[defaults]", key, "belongs to one task, write it there")
     good = problems.read("[defaults]", table, DEFAULTS_READERS)
@@ -220,7 +230,7 @@ def _read_task(
     if name is None:
         problems.add(where, "id", "is missing")
     # A task that says itself what it does takes no prompt, command or provider of the other kind.
-    unwanted = {"run": ("prompt", "provider", "agent"), "prompt": ("run",)}
+    unwanted = {"run": ("prompt", "provider", "agent"), "prompt": ("run",), "from": NOT_WITH_FROM}
     dropped = {key for mine, others in unwanted.items() if mine in own for key in others}
     written = {**{key: value for key, value in defaults.items() if key not in dropped}, **own}
     return _Entry(where, own, written, problems.read(where, written, TASK_READERS))
@@ -228,6 +238,11 @@ def _read_task(
 
 def _check_work(entry: _Entry, problems: Problems) -> None:
     """Exactly one of prompt and run, and a provider that fits it."""
+    if "from" in entry.written:
+        for key in NOT_WITH_FROM:
+            if key in entry.written:
+                problems.add(entry.where, key, "stands beside from: nothing is done there, leave it out")
+        return
     has_run = "run" in entry.written
     prompt = entry.written.get("prompt", "")
     has_prompt = bool(prompt.strip()) if isinstance(prompt, str) else True
@@ -235,7 +250,7 @@ def _check_work(entry: _Entry, problems: Problems) -> None:
     if has_run and has_prompt:
         problems.add(entry.where, "run", "stands beside prompt: a task has one of them")
     elif not has_run and not has_prompt:
-        problems.add(entry.where, "prompt", "is missing or empty: a task needs a prompt or run = [...]")
+        problems.add(entry.where, "prompt", "is missing or empty: a task needs prompt, run = [...] or from")
     elif has_run and provider not in ("auto", "command"):
         problems.add(entry.where, "provider", f'"{provider}" cannot run = [...]: leave provider out')
     elif has_prompt and provider == "command":

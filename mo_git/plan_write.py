@@ -8,6 +8,8 @@ from typing import Any
 from mo_git.model import AgentOptions, Plan, TaskSpec
 from mo_git.tomltext import toml_line
 
+KEYS = {"from_ref": "from"}  # field -> key of a plan, where they differ
+
 
 def plan_to_data(plan: Plan) -> dict[str, Any]:
     """The plan as JSON-able data that `plan_from_data` reads back to an equal plan; defaults left out."""
@@ -22,7 +24,7 @@ def _changed(item: Plan | TaskSpec | AgentOptions) -> dict[str, Any]:
     for field in fields(item):
         value = getattr(item, field.name)
         if field.name != "tasks" and value != field.default and value != {}:
-            data[field.name] = _plain(value)
+            data[KEYS.get(field.name, field.name)] = _plain(value)
     return data
 
 

@@ -95,6 +95,14 @@ def slug(value: object) -> str:
     return name
 
 
+def ref(value: object) -> str:
+    """A branch, tag or commit, as git takes it."""
+    name = text(value)
+    if not name.strip() or name != name.strip() or name.startswith("-") or not name.isprintable():
+        raise Wrong("expected the name of a branch or a commit")
+    return name
+
+
 def argv(value: object) -> tuple[str, ...]:
     """A program and its arguments, never run by a shell."""
     if isinstance(value, str):

@@ -172,7 +172,7 @@ def test_a_command_was_told_nothing(mo: Mo, tmp_path: Path) -> None:
     file.write_text(plan([{"id": "a", "run": ["sh", "-c", "echo a > a.txt"]}]))
     mo("do", f"@{file}")
     done = mo("show", "@last/a", "--prompt", code=Exit.FAILED)
-    assert "is a command: nobody was told anything" in done.err
+    assert "is no agent's task: nobody was told anything" in done.err
 
 
 def test_a_spent_budget_is_raised(mo: Mo, tmp_path: Path) -> None:

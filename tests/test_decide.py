@@ -502,6 +502,7 @@ class Play:
         if is_stale(self.goals[job.goal], task):
             moved = f"{task.commit}'"
             self.tell(job, Kind.REBASED, data={"commit": moved, "tree": "t", "base": "b"})
+        redo = {"conflict": {"paths": [], "with": [], "resolution": "redo"}}
         data: dict[str, Any] = {"commit": "d", "tree": "t", "tasks": [task.spec.id], "why": "x", "paths": []}
         match result:
             case "drop":
@@ -516,7 +517,7 @@ class Play:
             case "conflict" if task.redone:
                 self.tell(job, Kind.CONFLICT, data=data)
             case "conflict":
-                self.tell(job, Kind.RETRY_SCHEDULED, data={"not_before": self.now, "why": "x", "redo": True})
+                self.tell(job, Kind.RETRY_SCHEDULED, data={"not_before": self.now, "why": "x", **redo})
             case _:
                 self.tell(job, Kind.HELD, data={"reason": "unknown"})
 

@@ -383,7 +383,7 @@ MANY_SAID = [
     'task "No Slug": id: "No Slug" is not a good name: use lower-case letters, digits, - and _, starting '
     'with a letter or digit, for example "no-slug"',
     'task "No Slug": writes: pattern "/abs" is absolute, write it relative to the repository root',
-    'task "empty": prompt: is missing or empty: a task needs a prompt or run = [...]',
+    'task "empty": prompt: is missing or empty: a task needs prompt, run = [...] or from',
     'task "c": id: is used twice: ids are unique in a plan',
     'task "c": depends_on: no task "nobody"',
     'task "g": depends_on: names the task itself',

@@ -26,11 +26,11 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, S.CANDIDATE),
     Kind.UNCHANGED: (AT_WORK, S.UNCHANGED),
-    Kind.RETRY_SCHEDULED: (AT_WORK | QUEUED, S.WAITING),
+    Kind.RETRY_SCHEDULED: (AT_WORK | QUEUED | {S.WAITING}, S.WAITING),
     Kind.GATE_STARTED: ({S.CANDIDATE}, S.GATING),
     Kind.GATE_DROPPED: ({S.GATING}, S.CANDIDATE),
     Kind.LANDED: (QUEUED, S.LANDED),
-    Kind.CONFLICT: (QUEUED, S.CONFLICT),
+    Kind.CONFLICT: (AT_WORK | QUEUED | {S.WAITING}, S.CONFLICT),
     Kind.EJECTED: (QUEUED | {S.LANDED}, S.EJECTED),
     Kind.FAILED: (OPEN, S.FAILED),
     Kind.SKIPPED: (OPEN | STUCK, S.SKIPPED),
@@ -194,7 +194,7 @@ def test_a_conflict_that_is_done_again_is_counted_and_remembered() -> None:
     story.run("a")
     story.finish("a")
     conflict = {"with": ["b"], "paths": ["x.py"], "resolution": "redo"}
-    story.tell(Kind.RETRY_SCHEDULED, "a", 1, not_before=0.0, why="conflict", redo=True, conflict=conflict)
+    story.tell(Kind.RETRY_SCHEDULED, "a", 1, not_before=0.0, why="conflict", conflict=conflict)
     assert (story.goal.tasks["a"].state, story.goal.tasks["a"].redone) == (S.WAITING, 1)
     assert story.goal.conflicts == [{"task": "a", **conflict}]
 

@@ -66,6 +66,13 @@ check = ""
 
 [[task]]
 id = "notes"
+
+[[task]]
+id = "theirs"
+from = "feature/x"
+depends_on = ["docs"]
+check = "make"
+priority = 1
 '''
 FULL_PLAN = Plan(
     goal="Add JWT authentication",
@@ -92,6 +99,7 @@ FULL_PLAN = Plan(
         ),
         TaskSpec(id="docs", run=("make", "docs"), depends_on=("middleware",), writes=(), timeout=60.0),
         TaskSpec(id="notes", prompt="Do what the title says.", provider="claude", timeout=60.0),
+        TaskSpec(id="theirs", from_ref="feature/x", depends_on=("docs",), check="make", priority=1),
     ),
 )
 
@@ -116,10 +124,11 @@ def test_every_key() -> None:
 
 
 def test_keys_are_the_fields_of_the_words() -> None:
-    assert set(TASK_READERS) == {field.name for field in dataclasses.fields(TaskSpec)}
+    names = {field.name for field in dataclasses.fields(TaskSpec)}
+    assert set(TASK_READERS) == {{"from_ref": "from"}.get(name, name) for name in names}
     fields = {field.name for field in dataclasses.fields(Plan)} - {"tasks"}
     assert set(PLAN_KEYS) == fields | {"task", "defaults"}
-    assert set(DEFAULTS_READERS) == set(TASK_READERS) - {"id", "depends_on"}
+    assert set(DEFAULTS_READERS) == set(TASK_READERS) - {"id", "depends_on", "from"}
 
 
 @pytest.mark.parametrize(
@@ -151,9 +160,13 @@ PROVIDERS = "(known: auto, claude, codex, command)"
         ('prompt = "x"\nscop = "warn"', 'scop: unknown key, did you mean "scope"?'),
         ('prompt = "x"\ntitle = 3', "title: expected text, found a whole number"),
         ('prompt = ["x"]', "prompt: expected text, found a list"),
-        ('prompt = " \\n"', "prompt: is missing or empty: a task needs a prompt or run = [...]"),
-        ("", "prompt: is missing or empty: a task needs a prompt or run = [...]"),
+        ('prompt = " \\n"', "prompt: is missing or empty: a task needs prompt, run = [...] or from"),
+        ("", "prompt: is missing or empty: a task needs prompt, run = [...] or from"),
         ('prompt = "x"\nrun = ["y"]', "run: stands beside prompt: a task has one of them"),
+        ('from = "x"\nrun = ["y"]', "run: stands beside from: nothing is done there, leave it out"),
+        ('from = "x"\noutput = true', "output: stands beside from: nothing is done there, leave it out"),
+        ('from = " x"', "from: expected the name of a branch or a commit"),
+        ('from = "--all"', "from: expected the name of a branch or a commit"),
         ("run = []", "run: is empty: name a program and its arguments"),
         ('run = [" ", "x"]', "run: is empty: name a program and its arguments"),
         (
@@ -331,7 +344,7 @@ def test_everything_wrong_is_said_at_once() -> None:
         'p.toml: task "three": run: expected an argv list, found text: write ["make"]',
         'p.toml: task "three": timeout: expected a number of seconds greater than 0, found 0',
         "p.toml: task: 3 tasks, at most 2 are allowed (planner.max_tasks)",
-        'p.toml: task "two": prompt: is missing or empty: a task needs a prompt or run = [...]',
+        'p.toml: task "two": prompt: is missing or empty: a task needs prompt, run = [...] or from',
         'p.toml: task "two": depends_on: no task "thre", did you mean "three"?',
         'p.toml: task "One": depends_on: cycle: One -> two -> One',
     ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.queue_world import Driver, Run, World
@@ -193,7 +192,12 @@ def test_sets_that_do_not_merge_say_nothing(
 
 @SMALL
 @given(
-    *(bad, needs(), st.frozensets(st.sampled_from("abcdefgh"), max_size=4), st.frozensets(st.sampled_from("abc"))),
+    *(
+        bad,
+        needs(),
+        st.frozensets(st.sampled_from("abcdefgh"), max_size=4),
+        st.frozensets(st.sampled_from("abc")),
+    ),
     *(st.sampled_from([0.1, 0.2, 0.5, 0.9]), slots, st.integers(0, 99)),
 )
 def test_it_ends_whatever_flakes(

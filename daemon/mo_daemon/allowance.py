@@ -59,7 +59,7 @@ def agents_at_work(
         task = goal.tasks.get(task_id) if goal and kind == "attempt" else None
         if goal and kind == "plan":
             agent, settled = agent_of(goal, None), True
-        elif goal is None or task is None or task.spec.run is not None or task.state is TaskState.CHECKING:
+        elif goal is None or task is None or not task.spec.by_agent or task.state is TaskState.CHECKING:
             continue
         elif task.state is TaskState.RUNNING:
             agent, settled = task.attempts[-1].provider, now - task.since >= SETTLE_SECONDS

@@ -13,29 +13,42 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, execution, guarding, harvest, names, outputs, riders
+from mo_daemon import (
+    attempt_place,
+    environment,
+    execution,
+    guarding,
+    harvest,
+    names,
+    outputs,
+    resolving,
+    riders,
+    setbacks,
+)
 from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.budget import exhausted
 from mo_daemon.chain import Chain
-from mo_daemon.classify import salvages
-from mo_daemon.containment import SETUP_AS_YOU, Cell, Confinement
+from mo_daemon.containment import Cell
 from mo_daemon.decide import may_start
 from mo_daemon.harvest import AttemptFailed
+from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND
+from mo_daemon.resolving import Conflict
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.runners import argv_of
 from mo_daemon.services import Services, last_line, out_of_space, tail
 from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.errors import MoError
-from mo_git.git import provenance, refs, worktrees
-from mo_git.git.binary import Git
+from mo_git.git import provenance, refs
 from mo_git.git.settle import settle
 from mo_git.git.snapshot import Snapshot
 from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
 from mo_git.ledger.writer import LedgerFull
 from mo_git.model import FailureClass, Kind, NewFact, TaskState
+
+REBUILD_LOG = "rebuild.log"
 
 
 class NotApplicable(Exception):
@@ -44,11 +57,13 @@ class NotApplicable(Exception):
 
 async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) -> None:
     """Start and finish one attempt; every ending is recorded as facts."""
-    choice = execution.assign(services, goal.spec, task.spec, execution.avoided(task))
-    if isinstance(choice, NoAgent):
-        reason = "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
-        data = {"class": FailureClass.AUTH, "reason": f"no agent can do it: {reason}"}
-        services.record([NewFact(goal.id, Kind.FAILED, data, task.spec.id)])
+    base = goal.integration
+    conflict = await _conflict(services, task, base)
+    choice = execution.chosen(services, goal, task, execution.avoided(task))
+    if conflict is not None and not conflict.paths:
+        choice = Choice(COMMAND, "", "needs no agent")
+    if isinstance(choice, NoAgent) or (conflict and conflict.paths and choice.agent == COMMAND):
+        services.record(_nobody(services, goal, task, choice))
         return
     if choice.agent != COMMAND and (spent := exhausted(*services.money(goal), choice.agent)):
         services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
@@ -56,12 +71,14 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
     async with services.starting() as ready:
         if not may_start(goal):  # any more: it may have been paused while this attempt waited for its turn
             return
-        upon = riders.ungated(goal, task)
-        base = None if upon is None else await services.git(_base, services, goal, upon)
-        if base is None:
+        upon: Sequence[TaskStatus] | None = ()
+        if conflict is None:
+            upon = riders.ungated(goal, task)
+            base = "" if upon is None else await services.git(_base, services, goal, upon)
+        if upon is None or not base:  # what it was to start from has left the queue, or does not merge
             return
-        contained = {one.spec.id: one.commit for one in upon or ()}
-        attempt = await _open(services, goal, task, choice, base, contained)
+        contained = {one.spec.id: one.commit for one in upon}
+        attempt = await _open(services, goal, task, choice, base, contained, conflict)
         hold = False
         try:
             hold = await _work(attempt, ready)
@@ -70,14 +87,38 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
             await _close(attempt, hold or task.state in AT_WORK)
 
 
-def _base(services: Services, goal: GoalStatus, upon: Sequence[TaskStatus]) -> str | None:
-    """Integration, and the ungated work that the task depends on; None where that does not merge."""
+def _base(services: Services, goal: GoalStatus, upon: Sequence[TaskStatus]) -> str:
+    """Integration, and the ungated work that the task depends on; empty where that does not merge."""
     made = Chain(services, goal).commit(tuple(one.spec.id for one in upon))
     if isinstance(made, str):
         settle(services.repo, made, goal.integration)
         return made
     services.apart.add((goal.integration, *(one.commit for one in upon)))
-    return None
+    return ""
+
+
+async def _conflict(services: Services, task: TaskStatus, base: str) -> Conflict | None:
+    """What the attempt resolves; None: it does the task."""
+    if task.resolve is None:
+        return None
+    by_agent = task.resolve["resolution"] == Rung.AGENT
+    commands = services.settings.converge.regenerate
+    return await services.git(
+        resolving.look, services.repo, services.merger, base, task.commit, commands, by_agent=by_agent
+    )
+
+
+def _nobody(
+    services: Services, goal: GoalStatus, task: TaskStatus, choice: Choice | NoAgent
+) -> list[NewFact]:
+    """What follows where no agent can work: the task has failed, or its conflict takes the next rung."""
+    if isinstance(choice, Choice):
+        return setbacks.nobody_resolves(services, goal, task, "by now other files conflict, too")
+    reason = "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
+    if task.resolve is not None:
+        return setbacks.nobody_resolves(services, goal, task, f"no agent can resolve it: {reason}")
+    data = {"class": FailureClass.AUTH, "reason": f"no agent can do it: {reason}"}
+    return [NewFact(goal.id, Kind.FAILED, data, task.spec.id)]
 
 
 async def _open(
@@ -87,6 +128,7 @@ async def _open(
     choice: Choice,
     base: str,
     upon: Mapping[str, str],
+    conflict: Conflict | None,
 ) -> Attempt:
     """Verify the base, take a slot and record the start before anything runs."""
     await services.git(_verify_base, services, goal, task, base, upon)
@@ -109,10 +151,12 @@ async def _open(
     if task.spec.output is not None:
         env[outputs.VARIABLE] = str(slot.path / outputs.FILE)
     agent = services.agents[choice.agent]
-    attempt = Attempt(services, goal, task, agent, choice.model, n, base, slot, env, run_dir)
-    place = {"base": base, "upon": dict(upon), "branch": branch, "worktree": str(slot.path)}
+    attempt = Attempt(
+        services, goal, task, agent, choice.model, n, base, slot, env, run_dir, conflict=conflict
+    )
+    place = {"base": base, "branch": branch, "worktree": str(slot.path), "phase": attempt.phase}
     who = {"provider": choice.agent, "model": choice.model, "why": choice.why}
-    started = attempt.fact(Kind.ATTEMPT_STARTED, token=services.token(), **who, **place)
+    started = attempt.fact(Kind.ATTEMPT_STARTED, token=services.token(), upon=dict(upon), **who, **place)
     try:
         services.record([started], durable=True)  # else a power loss would leave work that nobody knows of
     except LedgerFull:
@@ -138,12 +182,13 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
     services, task = attempt.services, attempt.task
     keep = services.settings.workspace.keep
     try:
-        await services.git(_prepare_worktree, attempt)
+        await services.git(attempt_place.prepare_worktree, attempt)
         ready()
-        await _provision(attempt)
+        await attempt_place.provision(attempt)
         async with guarding.watched(attempt):
             await _applicable(attempt)
-            outcome = await execution.run(attempt)
+            outcome = Outcome(None) if attempt.needs_nobody else await execution.run(attempt)
+            await _rebuild(attempt)
             found, said = await _accepted(attempt, outcome)
         facts = await _candidate(attempt, found, said)
     except NotApplicable as no:
@@ -160,95 +205,8 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
     return keep == "always"
 
 
-def _prepare_worktree(attempt: Attempt) -> None:
-    """Task branch at the base (an earlier attempt's tip is kept first), worktree on that branch."""
-    repo, ref = attempt.services.repo, names.head(attempt.branch)
-    _keep_what_lies_there(attempt)
-    tip = refs.read(repo, ref)
-    if tip is not None:
-        holder = worktrees.holder(repo, attempt.branch)
-        if holder is not None and holder != attempt.slot.path:
-            hint = f"git -C {holder} switch --detach, then mo resume {attempt.goal.id}"
-            raise MoError(f"branch {attempt.branch} is checked out in {holder}", hint)
-        if not repo.is_ancestor(tip, attempt.base):
-            refs.keep(repo, attempt.goal.id, attempt.task.spec.id, attempt.n - 1, tip)
-    if tip != attempt.base and not refs.swap(repo, ref, attempt.base, tip, f"mo: start {attempt.name}"):
-        raise MoError(f"cannot make branch {attempt.branch}: another branch is in its way")
-    attempt.services.pool.point(attempt.slot, branch=attempt.branch, commit=attempt.base)
-    if attempt.task.spec.output is not None:
-        outputs.refuse_own(attempt.slot.path)
-    attempt.goes_on = _salvage(attempt)
-    if attempt.goes_on and attempt.task.spec.output is not None:
-        outputs.clear(attempt.slot.path)
-
-
-def _salvage(attempt: Attempt) -> bool:
-    """Bring the work of the attempt before into the worktree; False where that is not possible or not wanted.
-
-    It is merged: as it was kept it would take back what landed since then.
-    """
-    repo, attempts = attempt.services.repo, attempt.task.attempts
-    earlier = attempts[-2] if len(attempts) > 1 else None
-    if not (earlier and salvages(earlier.failure, earlier.kept) and attempt.agent.can_rework):
-        return False
-    kept = refs.read(repo, earlier.kept) if earlier.kept.startswith("refs/") else None
-    tree = attempt.services.merger.merge(attempt.base, kept).tree if kept else None
-    if tree is None:
-        return False
-    Git(attempt.slot.path)("read-tree", "--reset", "-u", tree)
-    return True
-
-
-def _keep_what_lies_there(attempt: Attempt) -> None:
-    """A worktree that was kept may hold a person's try, or work whose end was never recorded."""
-    services, task = attempt.services, attempt.task
-    if services.pool.is_kept(attempt.slot):
-        base = task.attempts[-2].base if len(task.attempts) > 1 else attempt.base
-        when = int(services.now())
-        harvest.keep(
-            services.repo, attempt.slot.path, base, attempt.goal.id, task.spec.id, attempt.n - 1, when
-        )
-
-
-async def _provision(attempt: Attempt) -> None:
-    services = attempt.services
-    with services.program(f"set-up of {attempt.name}", contained=services.containment.setup) as token:
-        prepared = await services.provisioner.prepare(
-            attempt.slot.path,
-            env=attempt.env,
-            token=token,
-            log=attempt.run_dir / "setup.log",
-            confinement=_setup_confinement(attempt),
-        )
-    if not prepared.ok:
-        containment = services.containment
-        way = containment.remedy(prepared.reason, SETUP_AS_YOU) if containment.setup else ""
-        reason = "; ".join(filter(None, (prepared.reason, way)))
-        raise AttemptFailed(FailureClass.SETUP_FAILED, reason)
-
-
-def _setup_confinement(attempt: Attempt) -> Confinement | None:
-    """Set-up has a home of its own each time: what it leaves there, no agent would find."""
-    services = attempt.services
-    if not services.containment.setup:
-        return None
-
-    def cell() -> Cell:
-        return services.containment.cell(
-            services.repo,
-            f".tasks/{attempt.slot.number}",
-            attempt.slot.path,
-            execution.refs_seen(attempt),
-            None,
-            goal=attempt.goal.id,
-            fresh=True,
-        )
-
-    return Confinement(services.containment.rules, cell)
-
-
 async def _applicable(attempt: Attempt) -> None:
-    if attempt.task.spec.when is None:
+    if attempt.task.spec.when is None or attempt.conflict is not None:
         return
     ending = await _run(attempt, attempt.task.spec.when, "when.log", 60)
     if ending.code != 0:
@@ -280,6 +238,12 @@ async def _run(
 async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[str, Any]]:
     """Look at what the worktree holds, and check it; with it, what else is told of the attempt."""
     services, spec = attempt.services, attempt.task.spec
+    limit = int(services.settings.limits.max_file_mb * 1024 * 1024)
+    if attempt.conflict is not None:
+        found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
+        await services.git(resolving.accept, services.repo, attempt.conflict, found, spec, limit)
+        await _check(attempt)
+        return found, {"summary": attempt.task.summary, "output": attempt.task.output}
     said = await _said(attempt, outcome)
     found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
     if found.tree == await services.git(services.repo.tree_of, attempt.base):
@@ -288,7 +252,6 @@ async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[
             raise AttemptFailed(FailureClass.NO_CHANGE, "nothing was changed" + denied)
         await _check(attempt)
         return found, said
-    limit = int(services.settings.limits.max_file_mb * 1024 * 1024)
     outside = await services.git(harvest.refuse, services.repo, attempt.base, found, spec, limit)
     await _check(attempt)
     return found, {**said, "outside_scope": outside} if outside else said
@@ -316,6 +279,25 @@ async def _said(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
         message = outcome.summary if spec.run is None else tail(attempt.run_dir / "stream.log", outputs.LIMIT)
         said["output"] = await attempt.services.git(outputs.take, attempt.slot.path, spec.output, message)
     return said
+
+
+async def _rebuild(attempt: Attempt) -> None:
+    """Run the commands of `[converge.regenerate]` for their files, in the sandbox that set-up has."""
+    conflict = attempt.conflict
+    if conflict is None or not conflict.rebuilt:
+        return
+    confinement = attempt_place.setup_confinement(attempt)
+    cell = await attempt.services.git(confinement.cell) if confinement else None
+    env = attempt.env
+    for path, command in conflict.rebuilt.items():
+        attempt.env = {**env, "MO_FILE": path}
+        timeout = attempt.services.settings.workspace.setup_timeout
+        ending = await _run(attempt, argv_of(command), REBUILD_LOG, timeout, cell)
+        if ending.code != 0:
+            line = last_line(attempt.run_dir / REBUILD_LOG)
+            how = "timed out" if ending.timed_out else f"exit code {ending.code}"
+            raise AttemptFailed(FailureClass.CHECK_FAILED, f"cannot rebuild {path}, {how}: {line}")
+    attempt.env = env
 
 
 async def _check(attempt: Attempt) -> None:
@@ -349,7 +331,7 @@ def _commit(attempt: Attempt, tree: str) -> str:
     message = provenance.message(spec.title or spec.id, spec.prompt, trailers)
     commit = repo.commit_tree(
         tree,
-        [attempt.base],
+        [attempt.base, *_merged(attempt)],
         message,
         when=int(attempt.services.now()),
         author=attempt.services.author,
@@ -359,6 +341,12 @@ def _commit(attempt: Attempt, tree: str) -> str:
             FailureClass.ISOLATION_BREACH, f"branch {attempt.branch} was moved by someone else"
         )
     return commit
+
+
+def _merged(attempt: Attempt) -> list[str]:
+    """A person's commit that was resolved stays in the history; an agent's is done anew."""
+    conflict = attempt.conflict
+    return [conflict.commit] if conflict is not None and attempt.task.spec.from_ref else []
 
 
 async def _keep(services: Services, goal: str, task: str, n: int, slot: Slot, base: str) -> str:
@@ -374,7 +362,7 @@ async def _failed(attempt: Attempt, failed: AttemptFailed) -> None:
     log = tail(attempt.run_dir / "check.log") or tail(attempt.run_dir / "stream.log")
     facts = [attempt.fact(Kind.ATTEMPT_FAILED, log=log[-1500:], **data)]
     stated = failed.evidence.get("retry_at")
-    facts += execution.follow_up(
+    facts += setbacks.follow_up(
         services, attempt.goal, task, attempt.n, failed.failure, failed.reason, stated
     )
     services.record(facts)
@@ -382,19 +370,13 @@ async def _failed(attempt: Attempt, failed: AttemptFailed) -> None:
 
 
 async def _interrupted(attempt: Attempt) -> None:
-    """Cancelled by a person, or the daemon stops: the work is kept, and nobody counts it as a failure."""
+    """Cancelled by a person, or the daemon stops: the work is kept."""
     services, goal = attempt.services, attempt.goal
     kept = await _keep(services, goal.id, attempt.task.spec.id, attempt.n, attempt.slot, attempt.base)
-    failure = FailureClass.CANCELLED if goal.cancelling else FailureClass.LOST
     given_up = next((name for name in attempt.task.upon if goal.tasks[name].ended), "")
     other = f"{given_up}, which it was built on, did not land" if given_up else "the daemon was stopped"
     reason = goal.cancelling or f"{other} while this attempt ran"
-    facts = [attempt.fact(Kind.ATTEMPT_FAILED, **{"class": failure, "reason": reason, "kept": kept})]
-    if goal.cancelling:
-        facts.append(attempt.fact(Kind.TASK_CANCELLED, reason=reason))
-    else:
-        facts.append(attempt.fact(Kind.RETRY_SCHEDULED, not_before=services.now(), why=reason))
-    services.record(facts)
+    services.record(setbacks.interrupted(services, goal, attempt.task, reason, kept))
 
 
 async def _close(attempt: Attempt, hold: bool) -> None:
@@ -409,7 +391,7 @@ async def _close(attempt: Attempt, hold: bool) -> None:
                     env=attempt.env,
                     token=token,
                     log=attempt.run_dir / "teardown.log",
-                    confinement=_setup_confinement(attempt),
+                    confinement=attempt_place.setup_confinement(attempt),
                 )
         if not hold:
             await services.git(services.pool.detach, attempt.slot, attempt.base)
@@ -435,7 +417,7 @@ async def recover_attempt(services: Services, goal: GoalStatus, task: TaskStatus
     services.record(
         [
             NewFact(goal.id, Kind.ATTEMPT_FAILED, data, task.spec.id, last.n),
-            *execution.follow_up(services, goal, task, last.n, FailureClass.LOST, reason),
+            *setbacks.follow_up(services, goal, task, last.n, FailureClass.LOST, reason),
         ]
     )
     if slot is not None and task.state is TaskState.WAITING:

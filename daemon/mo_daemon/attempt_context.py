@@ -10,10 +10,11 @@ from typing import Any
 from mo_daemon import names
 from mo_daemon.agents.protocol import Agent
 from mo_daemon.containment import Cell
+from mo_daemon.resolving import Conflict
 from mo_daemon.services import Services
 from mo_daemon.worktrees import Slot
 from mo_git.goal_status import GoalStatus, TaskStatus
-from mo_git.model import Kind, NewFact
+from mo_git.model import Kind, NewFact, Phase
 
 
 @dataclass
@@ -33,10 +34,20 @@ class Attempt:
     cell: Cell | None = None
     state_dir: Path | None = None
     goes_on: bool = False  # the work of the attempt before is in the worktree
+    conflict: Conflict | None = None  # what it resolves, instead of doing the task
 
     @property
     def branch(self) -> str:
         return names.task_branch(self.services.settings.git.branch_prefix, self.goal.id, self.task.spec.id)
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.EXECUTE if self.conflict is None else Phase.RESOLVE
+
+    @property
+    def needs_nobody(self) -> bool:
+        """A conflict of files that commands rebuild, or one that is none any more."""
+        return self.conflict is not None and not self.conflict.paths
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from mo_daemon.prompts import data_block, fill
 from mo_git.goal_status import GoalStatus, TaskStatus
@@ -36,17 +37,12 @@ def brief(
     work is in the worktree.
     """
     spec = task.spec
-    check = (
-        f"This must pass when you are done: {shown(spec.check)}"
-        if spec.check
-        else "Run the tests of what you change."
-    )
     writes = f"\nExpected to change: {', '.join(spec.writes)}\n" if spec.writes else ""
     prompt = replace(spec.prompt, lambda reference: _referred(goal, reference))
     values = {
         "title": spec.title or spec.id,
         "prompt": prompt + _asked_for(spec),
-        "check": check,
+        "check": checked_by(spec),
         "writes": writes,
         "rework": rework(task, log, goes_on),
         "instructions": instructions(team),
@@ -57,6 +53,13 @@ def brief(
     return fill(template, values)
 
 
+def checked_by(spec: TaskSpec) -> str:
+    """What has to hold when the agent ends."""
+    if spec.check:
+        return f"This must pass when you are done: {shown(spec.check)}"
+    return "Run the tests of what you change."
+
+
 def instructions(team: Mapping[str, str]) -> str:
     """The team's own files for agents, to be followed."""
     return "".join(f"\nThe team's instructions ({name}):\n\n{text}\n" for name, text in team.items())
@@ -64,14 +67,24 @@ def instructions(team: Mapping[str, str]) -> str:
 
 def rework(task: TaskStatus, log: str, goes_on: bool) -> str:
     """Why the last attempt was not taken, what is still there of it, and what a person said since."""
-    failed = [attempt for attempt in task.attempts if attempt.state == "failed"]
+    phase = task.attempts[-1].phase if task.attempts else ""  # a resolution is no try at the task itself
+    failed = [one for one in task.attempts if one.state == "failed" and one.phase == phase]
     said = ""
     if failed:
         said = "\nAn earlier attempt was not accepted.\n" + data_block("why not", failed[-1].reason)
         if goes_on:
             said += "\nIts files are in the worktree: correct them, do not start from nothing.\n"
         said += data_block("the log of that attempt", log, 6000) if log else ""
+        said += _red(task.red) if task.red else ""
     return said + (f"\nA person says about this attempt: {task.hint}\n" if task.hint else "")
+
+
+def _red(evidence: Mapping[str, Any]) -> str:
+    """What the gate had against the candidate."""
+    ids = "\n".join(evidence.get("failed_ids", ()))
+    said = data_block("tests that fail with that work merged", ids, 6000) if ids else ""
+    log = evidence.get("log_tail", "")
+    return said + (data_block("the end of the gate's log", log, 6000) if log else "")
 
 
 def documents(texts: Mapping[str, str]) -> str:

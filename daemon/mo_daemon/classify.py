@@ -66,7 +66,7 @@ POLICIES: Mapping[F, Policy] = {
     F.CHECK_FAILED: Policy(3, rework=True),
     F.REVIEW_REJECTED: Policy(3, rework=True),
     F.GATE_RED: Policy(3, rework=True),
-    F.CONFLICT: Policy(1),
+    F.CONFLICT: Policy(1, rework=True),  # a resolution that loses lines
     F.SETUP_FAILED: Policy(0),
     F.BUDGET: Policy(1),  # of one attempt; a goal without money stops
     F.CANCELLED: Policy(0),

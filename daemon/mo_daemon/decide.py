@@ -360,7 +360,7 @@ def _choose(
         return chosen, held
     agents = {}  # of the tasks that may start: only those are worth an order
     for task in _ready(goal, taken, limits, now):
-        agent = "" if task.spec.run is not None else limits.agent_of(goal, task)
+        agent = "" if not task.spec.by_agent else limits.agent_of(goal, task)
         if why := room.refusal(agent):
             held[why] += 1
         else:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mo_daemon import execution, guarding, requests
-from mo_daemon.attempt import recover_attempt, run_attempt
+from mo_daemon.adoption import start_attempt
+from mo_daemon.attempt import recover_attempt
 from mo_daemon.book import Book
 from mo_daemon.chores import Chores
 from mo_daemon.decide import (
@@ -42,6 +43,7 @@ from mo_daemon.foresight import Foresight
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
+from mo_daemon.paid_run import COMMAND
 from mo_daemon.planning import assign_planner, plan_goal
 from mo_daemon.preparing import prepare_goal
 from mo_daemon.publishing import Publisher
@@ -265,8 +267,8 @@ class Engine:
         if task is None:
             choice = assign_planner(self.services, goal.spec)
         else:
-            choice = execution.assign(self.services, goal.spec, task.spec, execution.avoided(task))
-        return choice.agent if isinstance(choice, Choice) else ""
+            choice = execution.chosen(self.services, goal, task, execution.avoided(task))
+        return choice.agent if isinstance(choice, Choice) and choice.agent != COMMAND else ""
 
     def _try_requests(self) -> bool:
         try:
@@ -326,7 +328,7 @@ class Engine:
             case PlanGoal():
                 return plan_goal(services, self.gatekeeper, goal)
             case StartAttempt():
-                return run_attempt(services, goal, goal.tasks[job.task])
+                return start_attempt(services, self.gatekeeper, goal, goal.tasks[job.task])
             case RecoverAttempt():
                 return recover_attempt(services, goal, goal.tasks[job.task])
             case Land():

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from mo_daemon import environment, harvest, names, paid_run, quarters, templates
+from collections.abc import Mapping
+
+from mo_daemon import environment, harvest, names, paid_run, quarters, resolving, templates
 from mo_daemon.agent_run import Deadlines
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.briefing import TEAM_FILES, brief
-from mo_daemon.budget import exhausted
-from mo_daemon.classify import GiveUp, next_step
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
-from mo_daemon.paid_run import COMMAND, PaidRun, retry_settings
+from mo_daemon.ladder import Rung
+from mo_daemon.paid_run import COMMAND, PaidRun
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
 from mo_git.goal_status import GoalStatus, TaskStatus
-from mo_git.model import UNUSABLE, FailureClass, GoalSpec, Kind, NewFact, Phase, TaskSpec
+from mo_git.model import FailureClass, GoalSpec, Kind, Phase, TaskSpec
 
 
 def assign(
     services: Services, goal: GoalSpec, task: TaskSpec, avoid: frozenset[str] = frozenset()
 ) -> Choice | NoAgent:
     """Who does the task: a command by itself, a prompt by the agent that routing names."""
-    if task.run is not None:
-        return Choice(COMMAND, "", "run")
+    if not task.by_agent:
+        return Choice(COMMAND, "", "run" if task.run is not None else "from")
     phase_flag = goal.phase_providers.get(Phase.EXECUTE, "")
     wish = Wish(goal.provider, task.provider, phase_flag, task.model, task.complexity)
     return route(Phase.EXECUTE, wish, services.routes, avoid)
+
+
+def resolver(services: Services, goal: GoalSpec, avoid: frozenset[str] = frozenset()) -> Choice | NoAgent:
+    """Who resolves a conflict of the goal's tasks."""
+    wish = Wish(goal.provider, "", goal.phase_providers.get(Phase.RESOLVE, ""))
+    return route(Phase.RESOLVE, wish, services.routes, avoid)
+
+
+def chosen(
+    services: Services, goal: GoalStatus, task: TaskStatus, avoid: frozenset[str] = frozenset()
+) -> Choice | NoAgent:
+    """Who makes the next attempt of a task: it may come back only to have a conflict resolved."""
+    if task.resolve is None:
+        return assign(services, goal.spec, task.spec, avoid)
+    if task.resolve["resolution"] == Rung.AGENT:
+        return resolver(services, goal.spec, avoid)
+    return Choice(COMMAND, "", "rebuilds what conflicts")
 
 
 def avoided(task: TaskStatus) -> frozenset[str]:
@@ -44,7 +62,7 @@ async def run(attempt: Attempt) -> Outcome:
         attempt.goal,
         attempt.agent,
         attempt.model,
-        Phase.EXECUTE,
+        attempt.phase,
         attempt.name,
         spec.id,
         attempt.n,
@@ -104,15 +122,12 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
         return Job(Phase.EXECUTE, "", attempt.slot.path, attempt.run_dir, argv=task.spec.run)
     wanted = [name for name in TEAM_FILES if name not in attempt.agent.reads]
     team = await services.git(harvest.team_files, attempt.slot.path, wanted)
-    log = tail(services.home.run_dir(attempt.goal.id, task.spec.id, attempt.n - 1) / "check.log")
-    template = await services.git(templates.load, "execute", services.home, services.environ)
-    lessons = await services.git(templates.lessons, services.home, services.environ)
     declared = {}
     if attempt.cell is not None:  # nowhere else is a hook contained
         declared = await services.git(quarters.trusted_files, services, attempt.slot.path)
     return Job(
-        Phase.EXECUTE,
-        brief(template, attempt.goal, task, team, log, lessons, goes_on=attempt.goes_on),
+        attempt.phase,
+        await _brief(attempt, team),
         attempt.slot.path,
         attempt.run_dir,
         environ=services.environ,
@@ -126,58 +141,21 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
     )
 
 
+async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
+    services, goal, task = attempt.services, attempt.goal, attempt.task
+    earlier = task.attempts[-2] if len(task.attempts) > 1 else None
+    passed = earlier is not None and earlier.failure == FailureClass.GATE_RED  # its check has nothing to say
+    log = "" if passed else tail(services.home.run_dir(goal.id, task.spec.id, attempt.n - 1) / "check.log")
+    template = await services.git(templates.load, str(attempt.phase), services.home, services.environ)
+    lessons = await services.git(templates.lessons, services.home, services.environ)
+    if attempt.conflict is None:
+        return brief(template, goal, task, team, log, lessons, goes_on=attempt.goes_on)
+    return await services.git(
+        resolving.brief, template, services.repo, attempt.conflict, goal, task, team, log, lessons
+    )
+
+
 def attempt_limit(services: Services, task: TaskSpec) -> float:
     """US dollars that one attempt of the task may cost; 0: no limit."""
     own = task.agent.max_budget_usd
     return services.settings.budget.attempt_usd if own is None else own
-
-
-def follow_up(
-    services: Services,
-    goal: GoalStatus,
-    task: TaskStatus,
-    n: int,
-    failure: FailureClass,
-    reason: str,
-    stated: float | None = None,
-) -> list[NewFact]:
-    """What a failed attempt leads to: another try later, failed for good, or a goal that stops."""
-    task_id, now = task.spec.id, services.now()
-    again = NewFact(goal.id, Kind.RETRY_SCHEDULED, {"not_before": now, "why": reason}, task_id, n)
-    if failure is FailureClass.SETUP_FAILED:
-        return [again, NewFact(goal.id, Kind.SETUP_FAILED, {"reason": f"set-up failed: {reason}"})]
-    provider = task.attempts[-1].provider
-    if failure is FailureClass.BUDGET:
-        spent = exhausted(*services.money(goal), provider)
-        if spent or not attempt_limit(services, task.spec):
-            return [again, NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent or reason})]
-    if failure in UNUSABLE and task.spec.run is None and _somebody_else(services, goal, task, provider):
-        return [again]
-    agent = services.agents.get(provider)
-    step = next_step(
-        failure,
-        reason,
-        task.failures,
-        retry_settings(services),
-        attempts=sum(name not in _UNCOUNTED for name in task.failures) + 1,
-        max_attempts=task.spec.max_attempts,
-        can_rework=agent is not None and agent.can_rework,
-        now=now,
-        jitter=services.jitter(),
-        stated=stated,
-    )
-    if isinstance(step, GiveUp):
-        return [NewFact(goal.id, Kind.FAILED, {"class": failure, "reason": step.why}, task_id, n)]
-    data = {"not_before": step.not_before, "why": step.why}
-    return [NewFact(goal.id, Kind.RETRY_SCHEDULED, data, task_id, n)]
-
-
-def _somebody_else(services: Services, goal: GoalStatus, task: TaskStatus, provider: str) -> bool:
-    """Whether routing would give the task to a provider that did not prove unusable yet."""
-    avoid = avoided(task) | {provider}
-    choice = assign(services, goal.spec, task.spec, avoid)
-    return isinstance(choice, Choice) and choice.agent not in avoid
-
-
-# Neither the agent's fault nor the task's: they count against no limit.
-_UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED})

@@ -15,7 +15,7 @@ HISTORY = 1000  # usage facts that are looked at
 
 def expected_of(services: Services, goal: GoalSpec, plan: Plan) -> dict[str, Any]:
     """The data of a `views.estimate.Estimate` for a plan of this goal."""
-    prompts = any(task.run is None for task in plan.tasks)
+    prompts = any(task.by_agent for task in plan.tasks)
 
     def who(task: TaskSpec) -> tuple[str, str]:
         choice = assign(services, goal, task)

@@ -133,7 +133,7 @@ class Foresight:
         """What a commit changed since it left the history of its base."""
         repo = self._repo
         try:
-            base = repo.merge_base(source.base, commit)
+            base = repo.merge_base(source.base, commit) or ""
             changes = repo.changes(base, commit) if base else []
             touched = {one.path: Touch(one.status, one.old, one.new, one.mode) for one in changes}
             gone = (PurePosixPath(path).parents for path, touch in touched.items() if touch.status == "D")

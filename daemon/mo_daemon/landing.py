@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mo_daemon import names, queue
+from mo_daemon import names, setbacks
 from mo_daemon.gate import GateRun
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services, tail
+from mo_daemon.setbacks import about
 from mo_daemon.threads import to_the_end
 from mo_daemon.verdicts import listed
 from mo_git.errors import Exit, MoError
 from mo_git.git import refs
 from mo_git.git.merge import Merge
 from mo_git.git.settle import settle
-from mo_git.goal_status import GoalStatus, TaskStatus
+from mo_git.goal_status import IN_QUEUE, GoalStatus, TaskStatus
 from mo_git.model import Kind, NewFact
 
 
@@ -36,43 +37,14 @@ class Lander:
 
     async def red(self, goal: GoalStatus, task: TaskStatus, found: Mapping[str, Any]) -> None:
         """A candidate that the gate speaks against."""
-        self.services.record([about(goal, task, Kind.EJECTED, **found)])
+        self.services.record(setbacks.red(self.services, goal, task, found))
 
     def record_gate(self, goal: GoalStatus, run: GateRun, tasks: Sequence[str]) -> None:
         self.services.record([NewFact(goal.id, Kind.GATE_RUN, {**run.document(tasks), "log": str(run.log)})])
 
     async def conflict(self, goal: GoalStatus, task: TaskStatus, merge: Merge) -> None:
-        """Once: do the task again on the new base.  A second time: a person has to look."""
-        paths = merge.conflicts or merge.messages
-        others = await self.services.git(self._conflicting, goal, task, paths)
-        data: dict[str, Any] = {"with": others, "paths": list(paths)}
-        if task.redone:
-            fact = about(goal, task, Kind.CONFLICT, **data, resolution="person")
-        else:
-            beside = f" with {', '.join(others)}" if others else ""
-            why = f"conflict in {', '.join(paths)}{beside}: done again on the new base"
-            fact = about(
-                goal,
-                task,
-                Kind.RETRY_SCHEDULED,
-                not_before=self.services.now(),
-                why=why,
-                redo=True,
-                conflict={**data, "resolution": "redo"},
-            )
-        self.services.record([fact])
-
-    def _conflicting(self, goal: GoalStatus, task: TaskStatus, paths: Sequence[str]) -> list[str]:
-        base = task.attempts[-1].base
-        landed = [
-            (other.spec.id, other.paths)
-            for landing in goal.landings
-            for other in (goal.tasks[name] for name in landing["tasks"])
-        ]
-        contained = {
-            name: self.services.repo.is_ancestor(goal.tasks[name].landed_commit, base) for name, _ in landed
-        }
-        return queue.conflicting_with(paths, landed, contained)
+        """A candidate that does not merge into integration."""
+        self.services.record(await setbacks.conflict(self.services, goal, task, merge, goal.integration))
 
     # -- moving the branch ----------------------------------------------------------------------------
 
@@ -107,6 +79,8 @@ class Lander:
             "facts": [[fact.kind, fact.task, fact.attempt, dict(fact.data)] for fact in facts],
         }
         await services.git(settle, services.repo, commit, goal.integration)
+        if any(goal.tasks[name].state not in IN_QUEUE for name in tasks):
+            return  # a person took one of them out meanwhile
         services.record([NewFact(goal.id, Kind.LANDING_INTENT, intent)], durable=True)
         moved = await services.git(self._swap, goal, commit)
         if moved:
@@ -171,10 +145,6 @@ class Lander:
                 f"mo recover {goal.id} puts it back (what is there now is kept), then mo resume {goal.id}",
                 Exit.PERSON,
             )
-
-
-def about(goal: GoalStatus, task: TaskStatus, kind: Kind, **data: Any) -> NewFact:
-    return NewFact(goal.id, kind, data, task.spec.id, task.attempt)
 
 
 def _dropped_gates(goal: GoalStatus, why: str) -> list[NewFact]:

@@ -19,5 +19,10 @@ def base_ref(goal: str) -> str:
     return f"refs/mo/{goal}/base"
 
 
+def from_ref(goal: str, task: str) -> str:
+    """What holds the commit of a `from` task."""
+    return f"refs/mo/{goal}/from/{task}"
+
+
 def good_ref(goal: str, number: int) -> str:
     return f"refs/mo/{goal}/good/{number}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mo_daemon import names
+from mo_daemon import adoption, names
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_git.errors import Exit, MoError
@@ -19,11 +19,12 @@ async def prepare_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalSta
         base = earlier.integration
     goal.base = goal.base or base  # what the proof gates; recorded with GOAL_STARTED below
     await services.git(_make_refs, services, goal, base)
+    pinned = await services.git(adoption.pin, services, goal)
     proof = await gatekeeper.prove(goal)
     services.record(
         [
             NewFact(goal.id, Kind.GATE_PROVED, proof),
-            NewFact(goal.id, Kind.GOAL_STARTED, {"base": base}),
+            NewFact(goal.id, Kind.GOAL_STARTED, {"base": base, "pinned": pinned}),
         ]
     )
 

@@ -7,10 +7,9 @@ from statistics import median
 
 from mo_daemon.queue import Candidate, prior
 from mo_git import dag
-from mo_git.goal_status import GoalStatus, TaskStatus
+from mo_git.goal_status import IN_QUEUE, GoalStatus, TaskStatus
 from mo_git.model import TaskState
 
-IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
 LONG_GATE = 60.0  # seconds from which waiting for a gate is long, whatever else takes long
 LONG_RATIO = 5.0  # a gate that takes so many times longer than an attempt is long, too
 SHORT_GATE = 10.0  # seconds up to which waiting for a gate is not worth starting early
@@ -117,5 +116,7 @@ def ungated(goal: GoalStatus, task: TaskStatus) -> list[TaskStatus] | None:
 
 def may_start_early(goal: GoalStatus, task: TaskStatus, apart: Collection[tuple[str, ...]]) -> bool:
     """Whether a task may start from work that waits to land; `apart`: heads, and what cannot merge there."""
+    if task.resolve is not None or task.spec.from_ref:
+        return False
     found = ungated(goal, task)
     return bool(found) and (goal.integration, *(one.commit for one in found or ())) not in apart

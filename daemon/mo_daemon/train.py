@@ -12,16 +12,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mo_daemon import names, queue, riders
+from mo_daemon import names, queue, riders, setbacks
 from mo_daemon.chain import Chain
 from mo_daemon.gate import RED, UNKNOWN, GateRun
-from mo_daemon.landing import Lander, about, evidence
+from mo_daemon.landing import Lander, evidence
 from mo_daemon.queue import Blame, Candidate, Probe, Seen
+from mo_daemon.setbacks import about
 from mo_daemon.testids import Tests
 from mo_daemon.verdicts import listed
 from mo_git.git import refs
 from mo_git.git.merge import Merge
-from mo_git.goal_status import GoalStatus, TaskStatus
+from mo_git.goal_status import IN_QUEUE, GoalStatus, TaskStatus
 from mo_git.model import GoalState, Kind
 
 LOOK_SECONDS = 1.0  # how often a train with a free gate looks for new candidates
@@ -102,7 +103,7 @@ class _Train:
         return [
             name
             for name in self.members
-            if tasks[name].state not in riders.IN_QUEUE or tasks[name].commit != self.aboard[name]
+            if tasks[name].state not in IN_QUEUE or tasks[name].commit != self.aboard[name]
         ]
 
     # -- who rides ------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class _Train:
             services.merger.replay, goal.integration, task.commit, task.attempts[-1].base
         )
         if merge.tree is None:
-            await self.lander.conflict(goal, task, merge)
+            services.record(setbacks.done_again(services, goal, task, merge))
             return False
         commit = await services.git(self._moved, task, merge.tree)
         data = {"commit": commit, "tree": merge.tree, "base": goal.integration}

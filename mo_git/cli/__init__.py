@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "cost": ("cost", "Show what agents cost, in dollars and tokens."),
     "flakes": ("flakes", "Show tests that pass and fail on the same tree."),
     "review": ("review", "Show what waits for you in a goal, and answer its planner's questions."),
+    "queue": ("queue", "Put branches through the gate onto a target branch, or look at what waits."),
     "land": ("land", "Move the target branch to the goal's green integration commit."),
     "sync": ("sync", "Merge the target branch into a goal, gated."),
     "rollback": ("rollback", "Undo a task, or go back to a good commit, on top of integration."),

@@ -26,7 +26,7 @@ def expected_of(plan: Plan, options: Options, cwd: Path) -> dict[str, Any]:
 
     Which agent `auto` means is not looked up on this machine: it is the phase's default.
     """
-    if all(task.run is not None for task in plan.tasks):  # nothing below is needed, nor cheap
+    if all(not task.by_agent for task in plan.tasks):  # nothing below is needed, nor cheap
         nobody = views.estimate(plan, lambda task: ("", ""), (), limit=0, budget_usd=0)
         return views.estimate_data(nobody)
     home = _home(cwd)

@@ -212,6 +212,7 @@ def make_goal(source: Source, options: Options, layout: binary.Layout) -> GoalSp
     """Pin base and target and give the goal its id; says on stderr what is left out of the base."""
     git = binary.Git(layout.here)
     base, target = _pin(git, source, options)
+    check_branches(git, source.plan, base)
     if operation := binary.operation_in_progress(layout):
         click.echo(f"warning: a {operation} is in progress here; the goal starts from {base[:10]}", err=True)
     meta = source.meta
@@ -264,6 +265,19 @@ def _pin(git: binary.Git, source: Source, options: Options) -> tuple[str, str]:
             "note: uncommitted changes are not in the goal's base (--include-dirty puts them in)", err=True
         )
     return binary.resolve(git, wanted or "HEAD"), target
+
+
+def check_branches(git: binary.Git, plan: Plan, base: str) -> None:
+    """MoError (usage) where a `from` names nothing, or something without a common history with the base."""
+    for task in plan.tasks:
+        if task.from_ref:
+            commit = binary.resolve(git, task.from_ref)
+            if git("merge-base", base, commit, check=False).code:
+                raise MoError(
+                    f"{printable(task.from_ref)} has no common history with {base[:10]}",
+                    "name a branch that was made from this project",
+                    Exit.USAGE,
+                )
 
 
 def goal_id(title: str) -> str:

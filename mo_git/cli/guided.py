@@ -29,6 +29,7 @@ _EXIT = {
     GoalState.AWAITING_APPROVAL: Exit.PERSON,
     GoalState.OVER_BUDGET: Exit.BUDGET,
 }
+_OF_A_CONFLICT = frozenset({TaskState.CONFLICT, TaskState.SKIPPED})  # what it leaves of a goal
 _NO_AGENT = "no agent can "  # how a reason begins where nobody can work
 _OF_THE_GATE = ("gate ", "the gate ", "no gate")  # how reasons begin that are about the gate
 
@@ -109,7 +110,8 @@ def starting_from(goal: GoalSpec) -> str:
 def exit_code(status: GoalStatus) -> Exit:
     """0 only for a goal that is done; 5 where a person has to act, 8 where that is because of the gate.
 
-    4 where no agent can plan the goal, or do a task of it.
+    4 where no agent can plan the goal, or do a task of it.  A goal that nothing but conflicts holds up waits
+    for a person.
     """
     if status.state is GoalState.HALTED and status.reason.startswith(_OF_THE_GATE):
         return Exit.GATE
@@ -119,6 +121,9 @@ def exit_code(status: GoalStatus) -> Exit:
         task.state is TaskState.FAILED and task.unusable for task in status.tasks.values()
     ):
         return Exit.AGENT
+    stuck = {task.state for task in status.tasks.values() if not task.satisfied}
+    if status.state is GoalState.FAILED and TaskState.CONFLICT in stuck <= _OF_A_CONFLICT:
+        return Exit.PERSON
     if status.state is GoalState.DONE and status.spec.deliver == "merge" and undelivered(status):
         return Exit.PERSON
     return _EXIT.get(status.state, Exit.FAILED)

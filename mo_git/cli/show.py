@@ -151,6 +151,7 @@ def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
         ["reason", one_line(task.reason)],
         ["after", ", ".join(spec.depends_on)],
         ["run", _command(spec.run)],
+        ["from", one_line(spec.from_ref)],
         ["check", _command(spec.check)],
         ["writes", ", ".join(spec.writes or ())],
         ["branch", document["branch"] if task.attempts else ""],
@@ -202,8 +203,8 @@ def _show_prompt(
     try:
         sent = file.read_bytes()
     except OSError:
-        if task.spec.run is not None:
-            raise MoError(f"{name} is a command: nobody was told anything", f"mo show {name}") from None
+        if not task.spec.by_agent:
+            raise MoError(f"{name} is no agent's task: nobody was told anything", f"mo show {name}") from None
         hint = "it has not started yet, or mo gc removed its files"
         raise MoError(f"{name} has no prompt", hint, Exit.NOT_FOUND) from None
     if obj.json:

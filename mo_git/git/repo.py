@@ -122,10 +122,10 @@ class Repo:
         older, newer = self.commit(a).id, self.commit(b).id
         return older == newer or self.pygit.descendant_of(newer, older)
 
-    def merge_base(self, a: str, b: str) -> str:
-        """A best common ancestor of two commits; "" where there is none."""
+    def merge_base(self, a: str, b: str) -> str | None:
+        """The best common ancestor of two commits; None where their histories share nothing."""
         found = self.pygit.merge_base(self.commit(a).id, self.commit(b).id)
-        return str(found) if found else ""
+        return None if found is None else str(found)
 
     def has_path(self, rev: str, path: str) -> bool:
         """Whether a file or directory of a commit or tree has this path."""
@@ -159,6 +159,14 @@ class Repo:
         hunks = compare(other, context_lines=0).hunks
         starts = ((hunk.old_start - (hunk.old_lines > 0), hunk.old_lines) for hunk in hunks)
         return tuple((start, start + length) for start, length in starts)
+
+    def file(self, rev: str, path: str) -> bytes | None:
+        """The content of a file of a commit or tree; None where there is no file of that name."""
+        try:
+            found = self._tree(rev)[path]
+        except KeyError:
+            return None
+        return found.data if isinstance(found, pygit2.Blob) else None
 
     # -- differences --------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, in
         "active": [
             {
                 "task": task.spec.id,
-                "state": task.state,
+                "state": goal.task_state(task),
                 "attempt": task.attempt,
                 "since": task.since,
                 "reason": task.reason or doing.get(f"{goal.id}/{task.spec.id}#{task.attempt}", ""),
@@ -150,6 +150,7 @@ def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
         "state": goal.task_state(task),
         "reason": task.reason,
         "depends_on": list(task.spec.depends_on),
+        "from": task.spec.from_ref or None,
         "branch": branches[-1] if branches else f"mo/{goal.id}/{task.spec.id}",
         "base": task.attempts[-1].base if task.attempts else None,
         "commit": task.commit or None,
@@ -169,6 +170,7 @@ def _attempt(goal: GoalStatus, task: TaskStatus, attempt: Attempt) -> dict[str, 
         "n": attempt.n,
         "provider": attempt.provider or task.spec.provider,
         "model": attempt.model or task.spec.model or None,
+        "phase": attempt.phase,
         "state": attempt.state,
         "class": attempt.failure or None,
         "reason": attempt.reason,
@@ -178,7 +180,7 @@ def _attempt(goal: GoalStatus, task: TaskStatus, attempt: Attempt) -> dict[str, 
         "exit_code": attempt.exit_code,
         "kept": attempt.kept or None,
         **_spent(attempt.spent),
-        "log": f".mo/runs/{goal.id}/{task.spec.id}/{attempt.n}/{_STREAMS[task.spec.run is not None]}",
+        "log": f".mo/runs/{goal.id}/{task.spec.id}/{attempt.n}/{_STREAMS[not task.spec.by_agent]}",
     }
 
 

@@ -47,7 +47,7 @@ class Estimate:
 
 def estimate(plan: Plan, who: Who, history: Iterable[Fact], *, limit: int, budget_usd: float) -> Estimate:
     """For a plan; `history` are usage facts of any goals, `limit` is how many tasks may run at once."""
-    prompts = [task for task in plan.tasks if task.run is None]
+    prompts = [task for task in plan.tasks if task.by_agent]
     known = _costs(history)
     ranges, used, guessed = [], set(), False
     for task in prompts:
