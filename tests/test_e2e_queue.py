@@ -44,7 +44,7 @@ def test_branches_land_each_gated_with_the_persons_commits(mo: Mo) -> None:
     assert repo.head("main") == goal["integration"]  # delivered
     assert set(repo.tree("main")) >= {"one.txt", "two.txt", "meanwhile.txt"}
     assert repo.git("merge-base", "--is-ancestor", main, "main") == ""
-    assert [gate["result"] for gate in goal["gates"]][-2:] == ["green", "green"]
+    assert {gate["result"] for gate in goal["gates"]} == {"green"}
     assert (repo.head("feature/one"), repo.head("two")) == (one, two)
     assert "from" in mo("show", f"{goal['id']}/two").out
 
