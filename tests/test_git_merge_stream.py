@@ -216,7 +216,12 @@ def test_a_long_train_is_the_same_objects_again(repo: RepoBuilder, merger: Merge
 
     first = train(merger, settled=False)
     (pid,) = running()
-    settle(store, first[-1], base)
+    settle(store, first[1], base)
+    assert list(repo.path.glob(".git/objects/pack/*.pack")) == []
+    settle(store, first[-1], first[1])
+    (pack,) = repo.path.glob(".git/objects/pack/*.idx")
+    packed = set(repo.git("verify-pack", "-v", str(pack)).split())
+    assert packed >= set(first[2:]) | {repo.head(f"{commit}^{{tree}}") for commit in first[2:]}
     assert repo.git("fsck", "--strict", "--no-dangling") == ""
     assert train(merger, settled=True) == first
     assert running() == [pid]
