@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from mo_git.config_agents import ENTRY, AgentEntry, Agents, Claude, Codex, roster
 from mo_git.config_base import Section, Texts, key
+from mo_git.config_gate import GATE_INPUTS, Metrics
 from mo_git.tomltext import toml_value
 
 _PRICE = frozenset({"input", "cached_input", "output"})
@@ -144,6 +145,17 @@ class Gate(Section):
     )
     writable: Texts = key((), "further paths that gates, checks and set-up can write", guarded=True)
     parallel: int = key(1, "gate runs at once", ge=1)
+    inputs: Texts = key(
+        GATE_INPUTS, "files that say how tests are run; a change is gated with the former version, too"
+    )
+
+
+class Converge(Section):
+    """How tasks become one branch."""
+
+    deterioration: Literal["rollback", "report", "off"] = key(
+        "rollback", "a goal whose metrics got worse in sum: rollback to its best commit, report it, or off"
+    )
 
 
 class Limits(Section):
@@ -193,6 +205,13 @@ class Config(Section):
     git: Git = Field(default_factory=Git)
     workspace: Workspace = Field(default_factory=Workspace)
     gate: Gate = Field(default_factory=Gate)
+    metrics: Metrics = key(
+        {},
+        "numbers about a commit that may not get worse by more than their tolerance",
+        guarded=True,
+        example='coverage = { command = "coverage report | tail -1", direction = "up", tolerance = 0.5 }',
+    )
+    converge: Converge = Field(default_factory=Converge)
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)
     daemon: Daemon = Field(default_factory=Daemon)

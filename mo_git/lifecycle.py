@@ -38,11 +38,12 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.GATE_DROPPED: (frozenset({TaskState.GATING}), TaskState.CANDIDATE),
     Kind.LANDED: (_IN_QUEUE, TaskState.LANDED),
     Kind.CONFLICT: (_IN_QUEUE, TaskState.CONFLICT),
-    Kind.EJECTED: (_IN_QUEUE | {TaskState.LANDED}, TaskState.EJECTED),
+    Kind.EJECTED: (_IN_QUEUE | {TaskState.LANDED, TaskState.AWAITING_PERSON}, TaskState.EJECTED),
     Kind.FAILED: (OPEN_TASK, TaskState.FAILED),
     Kind.SKIPPED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED} | OPEN_TASK, TaskState.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN_TASK, TaskState.CANCELLED),
     Kind.HELD: (_IN_QUEUE, TaskState.AWAITING_PERSON),
+    Kind.ACCEPTED: (frozenset({TaskState.AWAITING_PERSON}), TaskState.CANDIDATE),
     Kind.RETRIED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED}, TaskState.PENDING),
 }
 
@@ -133,6 +134,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
                 )
             )
             task.reason, task.not_before = "", 0.0
+            task.doubt, task.accepted, task.accepted_inputs = None, frozenset(), frozenset()
         case Kind.AGENT_ENDED:
             task.attempts[-1].state = "checking"
             task.attempts[-1].exit_code = data.get("exit_code")
@@ -168,8 +170,15 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.failures.clear()
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))
+        case Kind.ACCEPTED:
+            task.reason, task.doubt = "", None
+            if data["about"] == "inputs":
+                task.accepted_inputs |= frozenset(data["paths"])
+            else:
+                task.accepted |= frozenset(data["ids"])
         case Kind.FAILED | Kind.TASK_CANCELLED | Kind.HELD:
             task.reason = data.get("reason", "")
+            task.doubt = data.get("doubt")
             if task.attempts and task.attempts[-1].ended_at is None:
                 _close(task, fact, "failed")
 
@@ -208,8 +217,8 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
             goal.blocked = GoalState.HALTED, data["reason"]
         case Kind.BUDGET_SPENT:
             goal.blocked = GoalState.OVER_BUDGET, data["reason"]
-        case Kind.REPOSITORY_CHANGED:
-            goal.changes.append(data)
+        case Kind.REPOSITORY_CHANGED | Kind.GOAL_SCORED:
+            (goal.changes if fact.kind == Kind.REPOSITORY_CHANGED else goal.scores).append(data)
         case Kind.GOAL_CHECKED:
             goal.checked = data
         case Kind.GOAL_PAUSED | Kind.GOAL_RESUMED:
@@ -235,6 +244,9 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
 def outcome(goal: GoalStatus) -> tuple[GoalState, str]:
     """How a goal ends whose tasks have all ended: done only if every task landed or counts as landed."""
     bad = [task.spec.id for task in goal.tasks.values() if not task.satisfied]
+    fell = goal.scores and goal.scores[-1]["commit"] == goal.integration and goal.scores[-1]
+    if fell and fell["verdict"] == "rolled_back":
+        return GoalState.FAILED, str(fell["reason"])
     if bad:
         return GoalState.FAILED, f"{len(bad)} of {len(goal.tasks)} tasks did not land: {', '.join(bad)}"
     if goal.checked and not goal.checked["passed"]:

@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,6 +22,8 @@ from typing import Any
 from mo_daemon import sandbox, sidecar
 from mo_daemon.containment import Cell, Confinement, start
 from mo_daemon.environment import with_local_tools
+from mo_daemon.measuring import Listener, Unmeasured, measure
+from mo_daemon.metrics import Metric
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import Instrumented, argv_of, instrument, merge_environment
 from mo_daemon.sandbox import Purpose
@@ -49,6 +51,7 @@ class GateCommand:
     `timeout` is in seconds and holds for each command.  `setup` runs before every gate run (what needs
     to run only once is workspace.setup).  `junit` is a glob of report files that the command writes.
     `keep` are clean patterns that survive between runs.  `log_bytes` of the output are kept, and its end.
+    `metrics` are measured after a run that is not red.
     """
 
     command: Command
@@ -57,6 +60,7 @@ class GateCommand:
     junit: str = ""
     keep: tuple[str, ...] = ()
     log_bytes: int = process.LOG_LIMIT
+    metrics: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class GateRun:
     reason: str
     cached: bool = False
     strict: bool = False  # the command does more than run tests, so its exit code counts too
+    metrics: Mapping[str, float] = field(default_factory=dict)  # name -> value
 
     @property
     def failed_ids(self) -> tuple[str, ...]:
@@ -102,6 +107,7 @@ class GateRun:
                 "flaky": flaky,
             },
             "failed_ids": list(self.failed_ids),
+            "metrics": dict(self.metrics),
             "seconds": round(self.seconds, 3),
         }
 
@@ -125,6 +131,7 @@ def cache_key(
         "fingerprint": fingerprint,
         "rules": rules,
         "tests": "all",
+        "metrics": [(metric.name, metric.command) for metric in command.metrics],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -214,21 +221,27 @@ class GateSlot:
         try:
             await in_thread(job.open)
             outcome = await job.run()
+            how, reading = outcome.how, outcome.reading
+            weak = reading.tests is None and how.optional
+            result, worse, reason = verdict(
+                outcome.code,
+                outcome.timed_out,
+                reading.tests,
+                baseline,
+                weak,
+                runner=how.runner,
+                strict=how.strict,
+            )
+            metrics: dict[str, float] = {}
+            # what failed on the base already has its values, too: later commits are compared with them
+            if alter is None and (result == GREEN or (result == RED and baseline is None)):
+                metrics = await measure(job.start_apart, command.metrics)
+        except Unmeasured as trouble:
+            return ended(UNKNOWN, str(trouble))
         finally:
             await in_thread(job.close)
         if outcome.trouble:
             return ended(UNKNOWN, outcome.trouble)
-        how, reading = outcome.how, outcome.reading
-        weak = reading.tests is None and how.optional
-        result, worse, reason = verdict(
-            outcome.code,
-            outcome.timed_out,
-            reading.tests,
-            baseline,
-            weak,
-            runner=how.runner,
-            strict=how.strict,
-        )
         if reason == NO_RESULTS:
             reason = f"{reason}: {reading.reason}"
         if outcome.changed:
@@ -248,6 +261,7 @@ class GateSlot:
             log,
             reason,
             strict=how.strict,
+            metrics=metrics,
         )
 
 
@@ -332,10 +346,25 @@ class _Job:
         }
         return merge_environment({**with_local_tools(self._env, self._slot.path), **own}, extra)
 
-    async def _start(
-        self, argv: tuple[str, ...], shown: Command, extra: Mapping[str, str], lines: _Lines | None
+    async def start_apart(
+        self, argv: tuple[str, ...], shown: Command, listener: Listener
     ) -> tuple[int, bool]:
-        """Run one program to its end: (exit code, timed out).  One that can't start ends as in a shell."""
+        """Run one more program to its end; what it prints as errors goes to the log only."""
+        return await self._start(argv, shown, {}, listener, apart=True)
+
+    async def _start(
+        self,
+        argv: tuple[str, ...],
+        shown: Command,
+        extra: Mapping[str, str],
+        lines: Listener | None,
+        *,
+        apart: bool = False,
+    ) -> tuple[int, bool]:
+        """Run one program to its end: (exit code, timed out).  One that can't start ends as in a shell.
+
+        `lines` hears its output; with `apart` not what it prints as errors.
+        """
         self._head.clear()
 
         def hear(chunk: bytes) -> None:
@@ -344,6 +373,7 @@ class _Job:
                 lines.feed(chunk)
 
         sink = process.Sink(self._log, self._command.log_bytes, hear)
+        errors = process.Sink(self._log, self._command.log_bytes) if apart else None
         sink.feed(f"$ {_shown(shown)}\n".encode("utf-8", "surrogateescape"))
         try:
             child = await start(
@@ -355,10 +385,12 @@ class _Job:
                 cwd=self._slot.path,
                 token=self._token,
                 stdout=sink,
+                stderr=errors,
             )
         except OSError as error:
             sink.feed(f"{argv[0]}: {error.strerror}\n".encode())
-            await sink.drained(0.1)
+            for stream in filter(None, (sink, errors)):
+                await stream.drained(0.1)
             return (127 if isinstance(error, FileNotFoundError) else 126), False
         if self._started:
             self._started(child.identity)

@@ -25,6 +25,7 @@ def dump(run: GateRun) -> dict[str, Any]:
         "strict": run.strict,
         "seconds": run.seconds,
         "log": str(run.log),
+        "metrics": dict(run.metrics),
     }
 
 
@@ -44,6 +45,7 @@ def load(document: Mapping[str, Any], commit: str, baseline: Tests | None) -> Ga
         "",
         cached=True,
         strict=document["strict"],
+        metrics=document.get("metrics", {}),
     )
     result, regression, reason = verdict(run.exit_code, False, tests, baseline, run.weak, strict=run.strict)
     return replace(run, result=result, regression=regression, reason=reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from mo_daemon.gate import (
     Started,
     cache_key,
 )
+from mo_daemon.gate_metrics import measured
 from mo_daemon.gate_proof import Proof, prove
 from mo_daemon.gate_remedy import unknown_remedy
+from mo_daemon.metrics import of_settings
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import detect
 from mo_daemon.services import Services, tail
@@ -66,6 +69,7 @@ class Gatekeeper:
             junit=gate.junit,
             keep=gate.keep,
             log_bytes=int(settings.limits.log_mb * 2**20),
+            metrics=of_settings(settings.metrics),
         )
 
     async def _detect(self, goal: GoalStatus) -> str:
@@ -178,6 +182,12 @@ class Gatekeeper:
             self._services.record([NewFact(goal.id, Kind.GATE_PROVED, await self.prove(goal))])
         return (await self.judge(goal, commit, None)).tests
 
+    async def figures(self, goal: GoalStatus, commit: str) -> Mapping[str, float]:
+        """The metrics of a good commit: name -> value; measured again where they are no longer remembered."""
+        if not self._services.settings.metrics:
+            return {}
+        return (await self.judge(goal, commit, None)).metrics
+
     async def judge(self, goal: GoalStatus, commit: str, baseline: Tests | None) -> GateRun:
         """The verdict on a commit's exact tree, from memory or by running the gate."""
         services = self._services
@@ -187,7 +197,9 @@ class Gatekeeper:
             return gate_memory.no_gate(commit, tree)
         remembered = services.ledger.gate_run(key)
         if remembered is not None:
-            return gate_memory.load(remembered, commit, baseline)
+            run = gate_memory.load(remembered, commit, baseline)
+            if measured(run, command.metrics):
+                return run
         async with self._slot() as slot:
             run = await self._run(goal, slot, command, commit, baseline)
         if run.result != UNKNOWN:
@@ -263,7 +275,7 @@ class Gatekeeper:
 
         def key() -> str:
             layout = gate_environment.layout(self._services.home.common_dir, goal.base)
-            return "proof " + self._key(goal, command, layout)
+            return "proof " + self._key(goal, replace(command, metrics=()), layout)
 
         return await self._services.git(key)
 

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mo_daemon import names, queue
+from mo_daemon import doubts, gate_metrics, names, objections, queue
 from mo_daemon.attempt import author
-from mo_daemon.gate import GateRun
+from mo_daemon.gate import GREEN, UNKNOWN, GateRun
 from mo_daemon.gatekeeper import Gatekeeper
+from mo_daemon.metrics import is_metric, of_settings
 from mo_daemon.services import Services, tail
+from mo_daemon.testids import Tests
 from mo_daemon.threads import to_the_end
 from mo_git.errors import Exit, MoError
 from mo_git.git import provenance, refs
@@ -46,18 +48,17 @@ class Lander:
         services.record([_about(goal, task, Kind.GATE_STARTED, **data)])
         try:
             run = await self._judge(goal, commit, task_id)
+            held = await self._objection(goal, task, commit, run)
         except asyncio.CancelledError:
             services.record([_about(goal, task, Kind.GATE_DROPPED, why="stopped")])
             raise
-        match queue.meaning(run.result, unknown_before=1):
-            case queue.Meaning.LAND:
-                landed = _about(goal, task, Kind.LANDED, commit=commit, tree=run.tree)
-                await self.advance(goal, commit, run.tree, [task_id], "task", [landed])
-            case queue.Meaning.EJECT:
-                services.record([_about(goal, task, Kind.EJECTED, **evidence(run))])
-            case _:
-                reason = f"the gate gives no verdict: {run.reason}"
-                services.record([_about(goal, task, Kind.HELD, reason=reason, log=str(run.log))])
+        if held:
+            services.record([_about(goal, task, Kind.HELD, **held)])
+        elif run.result == GREEN:
+            landed = _about(goal, task, Kind.LANDED, commit=commit, tree=run.tree)
+            await self.advance(goal, commit, run.tree, [task_id], "task", [landed])
+        else:
+            services.record([_about(goal, task, Kind.EJECTED, **evidence(run))])
 
     async def _judge(self, goal: GoalStatus, commit: str, task_id: str) -> GateRun:
         """Gate against the present head's outcomes; an unknown verdict is asked for once more."""
@@ -67,13 +68,38 @@ class Lander:
         return run
 
     async def gate(self, goal: GoalStatus, commit: str, tasks: Sequence[str]) -> GateRun:
-        baseline = await self.gatekeeper.baseline(goal, goal.integration)
+        """The full gate on a commit that contains these candidates, recorded."""
+        baseline = await self._expected(goal, tasks)
         run = await self.gatekeeper.judge(goal, commit, baseline)
+        before = await self.gatekeeper.figures(goal, goal.integration)
+        run = gate_metrics.compared(run, before, of_settings(self.services.settings.metrics))
         self.record_gate(goal, run, tasks)
         return run
 
-    def record_gate(self, goal: GoalStatus, run: GateRun, tasks: Sequence[str]) -> None:
-        self.services.record([NewFact(goal.id, Kind.GATE_RUN, {**run.document(tasks), "log": str(run.log)})])
+    async def _expected(self, goal: GoalStatus, tasks: Sequence[str]) -> Tests | None:
+        """The head's outcomes, without what a person accepted of these tasks."""
+        baseline = await self.gatekeeper.baseline(goal, goal.integration)
+        return doubts.expected(baseline, [goal.tasks[name] for name in tasks])
+
+    async def _objection(
+        self, goal: GoalStatus, task: TaskStatus, commit: str, run: GateRun
+    ) -> dict[str, Any] | None:
+        """Why a person has to look before the candidate lands or is ejected: the data of a HELD fact."""
+        if run.result == UNKNOWN:
+            return {"reason": f"the gate gives no verdict: {run.reason}", "log": str(run.log)}
+        if run.result != GREEN:
+            held = await objections.of_regression(self.services, task, run)
+            return {**held, "log": str(run.log)} if held else None
+        baseline = await self._expected(goal, [task.spec.id])
+        second = await objections.of_inputs(self.services, self.gatekeeper, goal, task, commit, baseline)
+        if second is None:
+            return None
+        self.record_gate(goal, second.run, [task.spec.id], inputs=goal.integration)
+        return {**second.held, "log": str(second.run.log)} if second.held else None
+
+    def record_gate(self, goal: GoalStatus, run: GateRun, tasks: Sequence[str], **more: Any) -> None:
+        data = {**run.document(tasks), **more, "log": str(run.log)}
+        self.services.record([NewFact(goal.id, Kind.GATE_RUN, data)])
 
     async def _conflict(self, goal: GoalStatus, task: TaskStatus, paths: Sequence[str]) -> None:
         """Once: do the task again on the new base.  A second time: a person has to look."""
@@ -230,7 +256,7 @@ def _dropped_gates(goal: GoalStatus, why: str) -> list[NewFact]:
 def evidence(run: GateRun) -> dict[str, Any]:
     """Why a red gate put a candidate out: failing ids and the end of the log."""
     ids = list(run.failed_ids)
-    if ids:
+    if ids and not any(is_metric(one) for one in ids):
         more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
         why = "gate red: " + ", ".join(ids[:3]) + more
     else:
