@@ -89,7 +89,7 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
     if task.state not in sources or not _current(task, fact):
         return False
     if target is not None:
-        task.state, task.since = target, fact.at
+        task.state, task.since, task.doubt = target, fact.at, None
     _apply_to_task(goal, task, fact)
     return True
 
@@ -134,7 +134,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
                 )
             )
             task.reason, task.not_before = "", 0.0
-            task.doubt, task.accepted, task.accepted_inputs = None, frozenset(), frozenset()
+            task.accepted, task.accepted_inputs = frozenset(), frozenset()
         case Kind.AGENT_ENDED:
             task.attempts[-1].state = "checking"
             task.attempts[-1].exit_code = data.get("exit_code")
@@ -171,7 +171,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))
         case Kind.ACCEPTED:
-            task.reason, task.doubt = "", None
+            task.reason = ""
             if data["about"] == "inputs":
                 task.accepted_inputs |= frozenset(data["paths"])
             else:

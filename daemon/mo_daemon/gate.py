@@ -29,7 +29,7 @@ from mo_daemon.runners import Instrumented, argv_of, instrument, merge_environme
 from mo_daemon.sandbox import Purpose
 from mo_daemon.testids import ERROR, FAILED, PASSED, Reading, Regression, Tests, go_readable
 from mo_daemon.threads import in_thread
-from mo_daemon.verdicts import GREEN, NO_RESULTS, RED, UNKNOWN, listed, verdict
+from mo_daemon.verdicts import GREEN, NO_RESULTS, RED, UNKNOWN, Verdict, listed, verdict
 from mo_git import process
 from mo_git.git import worktrees
 from mo_git.git.binary import Git
@@ -221,17 +221,7 @@ class GateSlot:
         try:
             await in_thread(job.open)
             outcome = await job.run()
-            how, reading = outcome.how, outcome.reading
-            weak = reading.tests is None and how.optional
-            result, worse, reason = verdict(
-                outcome.code,
-                outcome.timed_out,
-                reading.tests,
-                baseline,
-                weak,
-                runner=how.runner,
-                strict=how.strict,
-            )
+            (result, worse, reason), weak = _judged(outcome, baseline)
             metrics: dict[str, float] = {}
             # what failed on the base already has its values, too: later commits are compared with them
             if alter is None and (result == GREEN or (result == RED and baseline is None)):
@@ -242,12 +232,6 @@ class GateSlot:
             await in_thread(job.close)
         if outcome.trouble:
             return ended(UNKNOWN, outcome.trouble)
-        if reason == NO_RESULTS:
-            reason = f"{reason}: {reading.reason}"
-        if outcome.changed:
-            reason = "; ".join(
-                filter(None, (reason, f"the gate changed tracked files: {listed(outcome.changed)}"))
-            )
         seconds = monotonic() - begin
         return GateRun(
             commit,
@@ -255,12 +239,12 @@ class GateSlot:
             result,
             weak,
             outcome.code,
-            reading.tests,
+            outcome.reading.tests,
             worse,
             seconds,
             log,
             reason,
-            strict=how.strict,
+            strict=outcome.how.strict,
             metrics=metrics,
         )
 
@@ -275,6 +259,20 @@ class _Outcome:
     timed_out: bool = False
     trouble: str = ""
     changed: tuple[str, ...] = ()
+
+
+def _judged(outcome: _Outcome, baseline: Tests | None) -> tuple[Verdict, bool]:
+    """The verdict on a run that ended, and whether it is by the exit code alone."""
+    how, tests = outcome.how, outcome.reading.tests
+    weak = tests is None and how.optional
+    timed_out, code = outcome.timed_out, outcome.code
+    result, worse, reason = verdict(
+        code, timed_out, tests, baseline, weak, runner=how.runner, strict=how.strict
+    )
+    if reason == NO_RESULTS:
+        reason = f"{reason}: {outcome.reading.reason}"
+    changed = f"the gate changed tracked files: {listed(outcome.changed)}" if outcome.changed else ""
+    return (result, worse, "; ".join(filter(None, (reason, changed)))), weak
 
 
 class _Job:

@@ -27,7 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Print what the daemon, a goal or an attempt wrote."),
     "diff": ("diff", "Show what a task or a goal changes."),
     "cost": ("cost", "Show what agents cost, in dollars and tokens."),
-    "review": ("review", "Show what waits for you in a goal, and answer its planner's questions."),
+    "review": ("review", "Show what waits for you in a goal, accept or reject it, answer its planner."),
     "land": ("land", "Move the target branch to the goal's green integration commit."),
     "sync": ("sync", "Merge the target branch into a goal, gated."),
     "rollback": ("rollback", "Undo a task, or go back to a good commit, on top of integration."),
