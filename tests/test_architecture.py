@@ -67,6 +67,11 @@ RULES = (
         "mo_daemon.queue",
         "mo_daemon.classify",
         "mo_daemon.testids",
+        "mo_daemon.verdicts",
+        "mo_daemon.doubts",
+        "mo_daemon.input_parts",
+        "mo_daemon.metrics",
+        "mo_daemon.deterioration",
         "mo_daemon.scope",
     ),
 )

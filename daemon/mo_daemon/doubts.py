@@ -13,9 +13,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mo_daemon.testids import Regression, Tests
-from mo_daemon.verdicts import listed
+from mo_daemon.verdicts import in_words, listed
 from mo_git.goal_status import TaskStatus
-from mo_git.text import count
 
 TESTS = "tests"  # what a doubt is about: tests that are gone or skipped
 
@@ -68,7 +67,7 @@ def held(
     """The data of a HELD fact about these ids."""
     paths = sorted({path for test in ids for path in files_of(test, touched, modules)})
     parts = [
-        f"{count(len(of), 'test')} {what}"
+        f"{in_words(len(of))} {what}"
         for of, what in ((regression.missing, "missing"), (regression.newly_skipped, "newly skipped"))
         if of
     ]

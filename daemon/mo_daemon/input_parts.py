@@ -22,6 +22,8 @@ _TABLES = (
 _SCRIPTS = ("scripts", "jest", "vitest", "mocha", "ava", "c8", "nyc")  # keys of package.json
 _SECTIONS = re.compile(r"tool:pytest|coverage:.*")  # of setup.cfg
 _MARKERS = "markers"  # registering a name for tests weakens nothing
+# what a text makes of the readers that is not what its name says
+_UNREADABLE = (ValueError, AttributeError, TypeError, RecursionError, configparser.Error)
 _HEADER = re.compile(r"^\[\[?[ \t]*([^\[\]\n]+?)[ \t]*\]\]?[ \t]*(?:[#;].*)?$")
 
 
@@ -40,7 +42,7 @@ def counting(path: str, content: bytes) -> Any:
         return content
     try:
         return form.read(content.decode())
-    except (ValueError, configparser.Error, RecursionError):
+    except _UNREADABLE:
         return content
 
 
@@ -51,7 +53,7 @@ def put_back(path: str, now: bytes, before: bytes) -> bytes:
         return before
     try:
         made = form.put(now.decode(), before.decode()).encode()
-    except (ValueError, configparser.Error, RecursionError):
+    except _UNREADABLE:
         return before
     return made if counting(path, made) == counting(path, before) else before
 

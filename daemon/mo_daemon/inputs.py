@@ -16,11 +16,10 @@ from mo_daemon.gate_proof import is_test
 from mo_daemon.input_parts import counting, put_back
 from mo_daemon.scope import matching
 from mo_daemon.testids import Regression, Tests
-from mo_daemon.verdicts import GREEN, RED, listed
+from mo_daemon.verdicts import GREEN, RED, in_words, listed
 from mo_git.git.grafts import File, file_of, graft
 from mo_git.git.repo import Repo
 from mo_git.model import Command
-from mo_git.text import count
 
 INPUTS = "inputs"  # what a doubt is about: files that steer the gate
 
@@ -93,6 +92,6 @@ def speaks_against(
 
 def held(paths: Sequence[str], ids: Sequence[str], reason: str) -> dict[str, Any]:
     """The data of a HELD fact about inputs: `reason` says what the second gate did, where no ids do."""
-    said = f"{count(len(ids), 'test')} not as before: {listed(ids)}" if ids else reason
+    said = f"{in_words(len(ids))} not as before: {listed(ids)}" if ids else reason
     why = f"changes {listed(paths)}, and with the former version the gate is not green: {said}"
     return {"reason": why, "doubt": {"about": INPUTS, "ids": list(ids), "paths": list(paths)}}
