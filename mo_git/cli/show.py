@@ -175,6 +175,7 @@ def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
         ["candidate", task.commit[:10]],
         ["landed as", task.landed_commit[:10]],
         ["changed", one_line(", ".join(task.paths), 400)],
+        ["accepted", one_line(", ".join(document["accepted"]), 400)],
         ["worktree", document["worktree"] or ""],
     ]
     lines += table([[f"  {name}", said] for name, said in rows if said])
