@@ -14,20 +14,40 @@ from tests.driver import Mo, python
 from tests.schemas import problems
 from tests.test_e2e_gate import Ran, do, show, task
 
+UNITTEST = "python -m unittest discover -s tests"
 # without plugins: each gate compiles all that it imports, since its bytecode is its own
 PYTEST = "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python -m pytest -q -p no:cacheprovider"
 CODE = "def add(a, b):\n    return a + b\n\n\ndef sub(a, b):\n    return a - b\n"
 BROKEN = CODE.replace("return a + b", "return a * b")
-ADD_TEST = "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n"
-SUB_TEST = "from calc import sub\n\n\ndef test_sub():\n    assert sub(3, 2) == 1\n"
+ADD_TEST = """\
+import unittest
+
+import calc
+
+
+class AddTest(unittest.TestCase):
+    def test_add(self):
+        self.assertEqual(calc.add(1, 2), 3)
+"""
+SUB_TEST = """\
+import unittest
+
+import calc
+
+
+class SubTest(unittest.TestCase):
+    def test_sub(self):
+        self.assertEqual(calc.sub(3, 2), 1)
+"""
 PROJECT = {
     "calc.py": CODE,
     "conftest.py": "",
     "tests/test_add.py": ADD_TEST,
     "tests/test_sub.py": SUB_TEST,
 }
-ADD = "tests/test_add.py::tests.test_add::test_add"
-SUB = "tests/test_sub.py::tests.test_sub::test_sub"
+ADD, SUB = "test_add.AddTest.test_add", "test_sub.SubTest.test_sub"
+BY_PYTEST = {ADD: "tests/test_add.py::tests.test_add.AddTest::test_add"}
+BY_PYTEST[SUB] = "tests/test_sub.py::tests.test_sub.SubTest::test_sub"
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +58,13 @@ def tests_own_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def project(mo: Mo) -> Mo:
+    mo.repo.commit(PROJECT)
+    mo.configure(gate={"command": UNITTEST, "proof": "off"})
+    return mo
+
+
+@pytest.fixture
+def by_pytest(mo: Mo) -> Mo:
     mo.repo.commit(PROJECT)
     mo.configure(gate={"command": PYTEST, "proof": "off"})
     return mo
@@ -72,23 +99,16 @@ def lands(mo: Mo, goal: str, name: str) -> Any:
 # -- tests that go ------------------------------------------------------------------------------------
 
 
-MARKED = "import pytest\npytestmark = pytest.mark.{}\n" + SUB_TEST
+SKIPPED = SUB_TEST.replace("class", "@unittest.skip('later')\nclass")
+XFAIL = SUB_TEST.replace("    def", "    @unittest.expectedFailure\n    def")
 WAYS_TO_GO = [
     pytest.param(writing("gone", {}, "tests/test_sub.py"), "1 test missing", id="deleted"),
+    pytest.param(writing("gone", {"tests/test_sub.py": ""}), "1 test missing", id="emptied"),
+    pytest.param(writing("gone", {"tests/test_sub.py": SKIPPED}), "1 test newly skipped", id="skipped"),
     pytest.param(
-        writing("gone", {"tests/test_sub.py": MARKED.format("skip")}), "1 test newly skipped", id="skipped"
-    ),
-    pytest.param(
-        writing("gone", {"tests/test_sub.py": MARKED.format("xfail"), "calc.py": CODE.replace("a - b", "b")}),
+        writing("gone", {"tests/test_sub.py": XFAIL, "calc.py": CODE.replace("a - b", "b")}),
         "1 test newly skipped",
-        id="xfail",
-        marks=pytest.mark.slow,
-    ),
-    pytest.param(
-        writing("gone", {"tests/test_sub.py": "import pytest\npytest.skip('x', allow_module_level=True)\n"}),
-        "1 test missing",
-        id="module skipped",
-        marks=pytest.mark.slow,
+        id="expected to fail",
     ),
 ]
 
@@ -124,10 +144,10 @@ def test_a_test_that_goes_with_its_file_waits_and_lands_when_accepted(
     landed = document["landings"][0]["commit"]
     assert [gate["result"] for gate in document["gates"] if gate["commit"] == landed] == ["red", "green"]
     assert "mo review" not in project("status").out
-    assert f"accepted  {SUB}" in project("show", f"{goal}/gone").out
+    assert f"accepted   {SUB}" in project("show", f"{goal}/gone").out
 
 
-def test_a_test_that_goes_without_its_file_being_touched_is_red(project: Mo) -> None:
+def test_a_test_that_goes_without_its_file_being_touched_is_red(by_pytest: Mo) -> None:
     deselects = (
         "def pytest_collection_modifyitems(items):\n"
         "    items[:] = [item for item in items if 'sub' not in item.name]\n"
@@ -137,14 +157,14 @@ def test_a_test_that_goes_without_its_file_being_touched_is_red(project: Mo) -> 
         "    for item in items:\n        item.add_marker(pytest.mark.xfail)\n"
     )
     ran = do(
-        project,
+        by_pytest,
         writing("deselects", {"conftest.py": deselects}),
         writing("xfails", {"conftest.py": xfails, "calc.py": BROKEN}),
         writing("hides", {"pytest.ini": "[pytest]\naddopts = --ignore=tests/test_sub.py\n"}),
         code=Exit.FAILED,
     )
     assert ran.states == dict.fromkeys(["deselects", "xfails", "hides"], "ejected")
-    assert sorted(ran.failed_ids) == [[ADD], [SUB], [SUB]]
+    assert sorted(ran.failed_ids) == [[BY_PYTEST[ADD]], [BY_PYTEST[SUB]], [BY_PYTEST[SUB]]]
     assert ran.goal["landings"] == []
 
 
@@ -199,10 +219,10 @@ FORGIVING = (
 )
 
 
-def test_a_configuration_that_forgives_everything_hides_nothing(project: Mo) -> None:
+def test_a_configuration_that_forgives_everything_hides_nothing(by_pytest: Mo) -> None:
     """With it the gate is green; with the former one it is not."""
     ran = do(
-        project,
+        by_pytest,
         writing("hides", {"conftest.py": FORGIVING, "calc.py": BROKEN}),
         writing("plain", {"b.py": ""}),
         code=Exit.PERSON,
@@ -210,18 +230,20 @@ def test_a_configuration_that_forgives_everything_hides_nothing(project: Mo) -> 
     goal, head = ran.goal["id"], ran.goal["integration"]
     assert ran.states == {"hides": "awaiting_person", "plain": "landed"}
     assert reason(ran, "hides") == (
-        f"changes conftest.py, and with the former version the gate is not green: 1 test not as before: {ADD}"
+        "changes conftest.py, and with the former version the gate is not green: "
+        f"1 test not as before: {BY_PYTEST[ADD]}"
     )
-    assert doubt(ran, "hides") == {"about": "inputs", "ids": [ADD], "paths": ["conftest.py"]}
+    assert doubt(ran, "hides") == {"about": "inputs", "ids": [BY_PYTEST[ADD]], "paths": ["conftest.py"]}
     gates = [(gate["result"], "inputs" in gate) for gate in ran.goal["gates"] if gate["tasks"] == ["hides"]]
     assert gates == [("green", False), ("red", True)]
-    assert "b.py" in project.repo.tree(head)
-    document = lands(project, goal, "hides")
+    assert "b.py" in by_pytest.repo.tree(head)
+    document = lands(by_pytest, goal, "hides")
     assert document["state"] == "done"
     assert next(one["accepted"] for one in document["tasks"] if one["id"] == "hides") == ["conftest.py"]
 
 
-def test_a_harmless_change_of_inputs_lands_by_itself(project: Mo) -> None:
+@pytest.mark.slow
+def test_a_harmless_change_of_inputs_lands_by_itself(by_pytest: Mo) -> None:
     fixture = "import pytest\n\n\n@pytest.fixture\ndef two():\n    return 2\n"
     uses = "from calc import add\n\n\ndef test_two(two):\n    assert add(two, 1) == 3\n"
     marked = "import pytest\n\n\n@pytest.mark.new\ndef test_new():\n    pass\n"
@@ -229,9 +251,9 @@ def test_a_harmless_change_of_inputs_lands_by_itself(project: Mo) -> None:
         '[project]\nname = "calc"\ndependencies = []\n\n'
         '[tool.pytest.ini_options]\naddopts = "--strict-markers"\nmarkers = ["new: new"]\n'
     )
-    project.repo.commit({"pyproject.toml": toml.replace('"new: new"', "")})
+    by_pytest.repo.commit({"pyproject.toml": toml.replace('"new: new"', "")})
     ran = do(
-        project,
+        by_pytest,
         writing("fixture", {"conftest.py": fixture, "tests/test_two.py": uses}),
         writing("marker", {"pyproject.toml": toml, "tests/test_new.py": marked}),
     )
@@ -252,12 +274,11 @@ def test_the_gate_s_own_script_is_an_input(mo: Mo) -> None:
 
 def test_state_that_leaks_into_another_test_is_red(project: Mo) -> None:
     """The new test passes, and so does the old one alone; together they do not."""
-    leaks = "import calc\n\n\ndef test_a_leak():\n    calc.add = lambda a, b: 0\n"
-    project.repo.commit({"tests/test_sub.py": SUB_TEST.replace("from calc import sub", "import calc").replace(
-        "sub(3, 2) == 1", "calc.add(1, 2) == 3")})  # fmt: skip
+    leaks = "import unittest\n\nimport calc\n\n\nclass ALeak(unittest.TestCase):\n    def test_a(self):\n"
+    leaks += "        calc.sub = lambda a, b: 0\n"
     ran = do(project, writing("leaks", {"tests/test_a_leak.py": leaks}), code=Exit.FAILED)
     assert ran.states == {"leaks": "ejected"}
-    assert SUB in ran.failed_ids[0]
+    assert ran.failed_ids == [[SUB]]
 
 
 # -- metrics ------------------------------------------------------------------------------------------
