@@ -316,6 +316,19 @@ def test_a_metric_that_falls_is_red(measured: Mo) -> None:
     assert ran.goal["score"] == []
 
 
+def test_a_metric_that_measures_something_else_hides_nothing(mo: Mo) -> None:
+    mo.repo.commit({"size.txt": "80\n", "measure.sh": "cat size.txt\n"})
+    mo.configure(gate=WEAK)
+    metric(mo, command="sh measure.sh")
+    ran = do(mo, writing("hides", {"size.txt": "10\n", "measure.sh": "echo 90\n"}), code=Exit.PERSON)
+    assert reason(ran, "hides") == (
+        "changes measure.sh, and with the former version the gate is not green: "
+        "coverage went down from 80 to 10 (tolerance 0.5)"
+    )
+    assert doubt(ran, "hides")["ids"] == ["metric::coverage"]
+    assert [gate["metrics"] for gate in ran.goal["gates"]] == [{"coverage": 90}, {"coverage": 10}]
+
+
 def test_metrics_that_hold_are_shown(measured: Mo) -> None:
     ran = do(measured, sized("within", "79.5"), sized("better", "81.25", "within"))
     assert ran.states == {"within": "landed", "better": "landed"}

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from mo_daemon.gate_proof import is_test
 from mo_daemon.input_parts import counting, put_back
+from mo_daemon.metrics import is_metric
 from mo_daemon.scope import matching
 from mo_daemon.testids import Regression, Tests
 from mo_daemon.verdicts import GREEN, RED, in_words, listed
@@ -21,17 +23,27 @@ from mo_git.git.grafts import File, file_of, graft
 from mo_git.git.repo import Repo
 from mo_git.model import Command
 
+_INTERPRETER = re.compile(r"(?:\S*/)?(?:(?:ba|da|z)?sh|python[\d.]*|node|deno|bun|ruby|perl)")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=\S*")
+_RELATIVE = re.compile(r"[\w.][\w.+/-]*")
 INPUTS = "inputs"  # what a doubt is about: files that steer the gate
 
 
-def patterns(configured: Iterable[str], command: Command) -> tuple[str, ...]:
-    """`gate.inputs` and the files that the gate command names, such as a script, but no tests."""
+def patterns(configured: Iterable[str], *commands: Command) -> tuple[str, ...]:
+    """`gate.inputs` and the scripts that these commands run, of the gate and of metrics; but no tests."""
+    found = (script for command in commands for script in _scripts(command))
+    return (*configured, *dict.fromkeys(f"/{script}" for script in found if not is_test(script)))
+
+
+def _scripts(command: Command) -> Iterator[str]:
+    """Words that may be a file of the project and are run: the first, one behind an interpreter, or ./FILE."""
     text = command if isinstance(command, str) else shlex.join(command)
-    words = (word.removeprefix("./") for word in re.split(r"[\s;&|()'\"=]+", text))
-    named = {
-        f"/{word}" for word in words if re.fullmatch(r"[\w.+/-]+", word) and not word.startswith(("-", "/"))
-    }
-    return (*configured, *sorted(name for name in named if not is_test(name[1:])))
+    for part in re.split(r"[;&|()`\n]+", text):
+        words = [word for word in re.split(r"[\s'\"]+", part) if word and not word.startswith("-")]
+        for before, word in pairwise(["sh", *words]):
+            is_program = _INTERPRETER.fullmatch(before) or _ASSIGNMENT.fullmatch(before)
+            if (is_program or word.startswith("./")) and _RELATIVE.fullmatch(word):
+                yield word.removeprefix("./")
 
 
 def touches(paths: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...]:
@@ -84,14 +96,16 @@ def speaks_against(
     """(whether a second gate speaks against the candidate, the ids that do): only the head's tests count."""
     if result == GREEN:
         return False, ()
-    if result != RED or not regression or baseline is None:
+    if result != RED or not regression:
         return True, ()
-    ids = tuple(test for test in regression.ids if test in baseline.outcomes)
-    return bool(ids), ids
+    known = baseline.outcomes if baseline else {}
+    ids = tuple(test for test in regression.ids if test in known or is_metric(test))
+    return bool(ids) or baseline is None, ids
 
 
 def held(paths: Sequence[str], ids: Sequence[str], reason: str) -> dict[str, Any]:
     """The data of a HELD fact about inputs: `reason` says what the second gate did, where no ids do."""
-    said = f"{in_words(len(ids))} not as before: {listed(ids)}" if ids else reason
+    tests = [one for one in ids if not is_metric(one)]
+    said = f"{in_words(len(tests))} not as before: {listed(tests)}" if tests else reason
     why = f"changes {listed(paths)}, and with the former version the gate is not green: {said}"
     return {"reason": why, "doubt": {"about": INPUTS, "ids": list(ids), "paths": list(paths)}}

@@ -11,10 +11,12 @@ from typing import Any
 
 from mo_daemon import doubts, inputs
 from mo_daemon.doubts import Modules
-from mo_daemon.gate import UNKNOWN, GateRun
+from mo_daemon.gate import NONE, UNKNOWN, GateCommand, GateRun
+from mo_daemon.gate_metrics import compared
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_daemon.testids import Tests
+from mo_git.config import Config
 from mo_git.git.grafts import file_of
 from mo_git.git.repo import Repo
 from mo_git.goal_status import GoalStatus, TaskStatus
@@ -26,6 +28,12 @@ class SecondGate:
 
     run: GateRun
     held: dict[str, Any] | None
+
+
+def inputs_of(settings: Config, command: GateCommand) -> tuple[str, ...]:
+    """The patterns of the gate's inputs, for `inputs.touches`: who touches one has to ride alone."""
+    scripts = (command.command, *(metric.command for metric in command.metrics))
+    return inputs.patterns(settings.gate.inputs, *scripts)
 
 
 async def of_regression(services: Services, task: TaskStatus, run: GateRun) -> dict[str, Any] | None:
@@ -50,7 +58,9 @@ async def of_inputs(
     `baseline` is what the commit itself was judged against.  The train holds this candidate alone.
     """
     command = await gatekeeper.command(goal)
-    wanted = inputs.patterns(services.settings.gate.inputs, command.command)
+    if command.command == NONE:
+        return None
+    wanted = inputs_of(services.settings, command)
     look = (services.repo, goal.integration, commit, wanted, task.accepted_inputs)
     older = await services.git(inputs.with_inputs_of, *look)
     if older is None:
@@ -58,6 +68,8 @@ async def of_inputs(
     run = await gatekeeper.judge(goal, older, baseline)
     if run.result == UNKNOWN:
         run = await gatekeeper.judge(goal, older, baseline)
+    before = await gatekeeper.figures(goal, goal.integration)
+    run = compared(run, before, command.metrics)
     against, ids = inputs.speaks_against(run.result, run.regression, baseline)
     if not against:
         return SecondGate(run, None)
