@@ -36,7 +36,7 @@ def patterns(configured: Iterable[str], *commands: Command) -> tuple[str, ...]:
 
 
 def _scripts(command: Command) -> Iterator[str]:
-    """Words that may be a file of the project and are run: the first, one behind an interpreter, or ./FILE."""
+    """Words that may be files of the project and are run: the first, one behind an interpreter, ./FILE."""
     text = command if isinstance(command, str) else shlex.join(command)
     for part in re.split(r"[;&|()`\n]+", text):
         words = [word for word in re.split(r"[\s'\"]+", part) if word and not word.startswith("-")]

@@ -229,6 +229,8 @@ def _review(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     named = f"{goal.id}/{task.spec.id}"
     if task.state is not TaskState.AWAITING_PERSON:
         raise MoError(f"{named} does not wait for you: it is {task.state}", f"mo review {goal.id}")
+    if payload["verdict"] not in ("accept", "reject"):
+        raise ValueError(payload["verdict"])
     if payload["verdict"] == "reject":
         why = f"rejected by {by or 'a person'}: {task.reason}"
         data = {"why": why, "evidence": {"failed_ids": list((task.doubt or {}).get("ids", ()))}, "by": by}
