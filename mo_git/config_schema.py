@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from mo_git.config_agents import ENTRY, AgentEntry, Agents, Claude, Codex, roster
 from mo_git.config_base import Section, Texts, key
+from mo_git.config_gate import GATE_INPUTS, Metrics
 from mo_git.globs import bad_pattern
 from mo_git.model import Command
 from mo_git.tomltext import toml_value
@@ -175,6 +176,9 @@ class Gate(Section):
     quarantine_days: float = key(
         14.0, "days for which a test that was flaky on two trees may fail; 0: never", ge=0
     )
+    inputs: Texts = key(
+        GATE_INPUTS, "files that say how tests are run; a change is gated with the former version, too"
+    )
 
 
 class Converge(Section):
@@ -193,6 +197,9 @@ class Converge(Section):
         "files that a command (sh -c, or a list) rebuilds when they conflict, by pattern",
         guarded=True,
         example='"package-lock.json" = "npm install --package-lock-only"',
+    )
+    deterioration: Literal["rollback", "report", "off"] = key(
+        "rollback", "a goal whose metrics got worse in sum: rollback to its best commit, report it, or off"
     )
 
 
@@ -243,6 +250,12 @@ class Config(Section):
     git: Git = Field(default_factory=Git)
     workspace: Workspace = Field(default_factory=Workspace)
     gate: Gate = Field(default_factory=Gate)
+    metrics: Metrics = key(
+        {},
+        "numbers about a commit that may not get worse by more than their tolerance",
+        guarded=True,
+        example='coverage = { command = "coverage report | tail -1", direction = "up", tolerance = 0.5 }',
+    )
     converge: Converge = Field(default_factory=Converge)
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)

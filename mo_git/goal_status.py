@@ -85,6 +85,9 @@ class TaskStatus:
     summary: str = ""  # the agent's last message
     output: Mapping[str, Any] | None = None  # the JSON result that the task declares
     hint: str = ""  # a person's words for the next attempt
+    doubt: Mapping[str, Any] | None = None  # about (tests | inputs), ids, paths: what a person may accept
+    accepted: frozenset[str] = frozenset()  # ids that may be missing or skipped, of the newest attempt
+    accepted_inputs: frozenset[str] = frozenset()  # changed inputs of the gate that are fine, likewise
 
     @property
     def attempt(self) -> int:
@@ -164,6 +167,7 @@ class GoalStatus:
     gates: list[Mapping[str, Any]] = field(default_factory=list)
     conflicts: list[Mapping[str, Any]] = field(default_factory=list)
     ejections: list[Mapping[str, Any]] = field(default_factory=list)
+    scores: list[Mapping[str, Any]] = field(default_factory=list)  # how its metrics moved, at each end
     changes: list[Mapping[str, Any]] = field(default_factory=list)  # of the repository, by whomever
     operations: dict[str, Operation] = field(default_factory=dict)
     last_seq: int = 0

@@ -39,11 +39,12 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.GATE_DROPPED: (frozenset({TaskState.GATING}), TaskState.CANDIDATE),
     Kind.LANDED: (IN_QUEUE, TaskState.LANDED),
     Kind.CONFLICT: (AT_WORK | IN_QUEUE | {TaskState.WAITING}, TaskState.CONFLICT),
-    Kind.EJECTED: (IN_QUEUE | {TaskState.LANDED}, TaskState.EJECTED),
+    Kind.EJECTED: (IN_QUEUE | {TaskState.LANDED, TaskState.AWAITING_PERSON}, TaskState.EJECTED),
     Kind.FAILED: (OPEN_TASK, TaskState.FAILED),
     Kind.SKIPPED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED} | OPEN_TASK, TaskState.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN_TASK, TaskState.CANCELLED),
     Kind.HELD: (IN_QUEUE, TaskState.AWAITING_PERSON),
+    Kind.ACCEPTED: (frozenset({TaskState.AWAITING_PERSON}), TaskState.CANDIDATE),
     Kind.REBASED: (IN_QUEUE, TaskState.CANDIDATE),
     Kind.RETRIED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED}, TaskState.PENDING),
 }
@@ -90,7 +91,7 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
     if task.state not in sources or not _current(task, fact):
         return False
     if target is not None:
-        task.state, task.since = target, fact.at
+        task.state, task.since, task.doubt = target, fact.at, None
     _apply_to_task(goal, task, fact)
     return True
 
@@ -145,13 +146,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.reason = data.get("reason") or "nothing to change"
             _settle(goal, task, data)
         case Kind.RETRY_SCHEDULED:
-            task.not_before, task.reason = data["not_before"], data["why"]
-            if "conflict" in data:
-                _climb(goal, task, data["conflict"])
-                if task.rungs[-1] in RESOLVED_AT_WORK:
-                    task.resolve = {**data["conflict"], "lines": data.get("lines", False)}
-            if "red" in data:
-                _send_back(task, data)
+            _send_again(goal, task, data)
         case Kind.LANDED:
             task.landed_commit, task.reason = data["commit"], ""
         case Kind.CONFLICT:
@@ -169,8 +164,15 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             goal.pinned.pop(task.spec.id, None)  # its branch may have been mended
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))
+        case Kind.ACCEPTED:
+            task.reason = ""
+            if data["about"] == "inputs":
+                task.accepted_inputs |= frozenset(data["paths"])
+            else:
+                task.accepted |= frozenset(data["ids"])
         case Kind.FAILED | Kind.TASK_CANCELLED | Kind.HELD:
             task.reason = data.get("reason", "")
+            task.doubt = data.get("doubt")
             if task.attempts and task.attempts[-1].ended_at is None:
                 _close(task, fact, "failed")
 
@@ -193,8 +195,20 @@ def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         )
     )
     task.reason, task.not_before = "", 0.0
+    task.accepted, task.accepted_inputs = frozenset(), frozenset()
     if "pinned" in data:
         goal.pinned[task.spec.id] = data["pinned"]
+
+
+def _send_again(goal: GoalStatus, task: TaskStatus, data: Mapping[str, Any]) -> None:
+    """Another attempt is to come."""
+    task.not_before, task.reason = data["not_before"], data["why"]
+    if "conflict" in data:
+        _climb(goal, task, data["conflict"])
+        if task.rungs[-1] in RESOLVED_AT_WORK:
+            task.resolve = {**data["conflict"], "lines": data.get("lines", False)}
+    if "red" in data:
+        _send_back(task, data)
 
 
 def _climb(goal: GoalStatus, task: TaskStatus, conflict: Mapping[str, Any]) -> None:
@@ -255,8 +269,8 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
             goal.blocked = GoalState.HALTED, data["reason"]
         case Kind.BUDGET_SPENT:
             goal.blocked = GoalState.OVER_BUDGET, data["reason"]
-        case Kind.REPOSITORY_CHANGED:
-            goal.changes.append(data)
+        case Kind.REPOSITORY_CHANGED | Kind.GOAL_SCORED:
+            (goal.changes if fact.kind == Kind.REPOSITORY_CHANGED else goal.scores).append(data)
         case Kind.GOAL_CHECKED:
             goal.checked = data
         case Kind.GOAL_PAUSED | Kind.GOAL_RESUMED:
@@ -282,6 +296,9 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
 def outcome(goal: GoalStatus) -> tuple[GoalState, str]:
     """How a goal ends whose tasks have all ended: done only if every task landed or counts as landed."""
     bad = [task.spec.id for task in goal.tasks.values() if not task.satisfied]
+    fell = goal.scores and goal.scores[-1]["commit"] == goal.integration and goal.scores[-1]
+    if fell and fell["verdict"] == "rolled_back":
+        return GoalState.FAILED, str(fell["reason"])
     if bad:
         return GoalState.FAILED, f"{len(bad)} of {len(goal.tasks)} tasks did not land: {', '.join(bad)}"
     if goal.checked and not goal.checked["passed"]:

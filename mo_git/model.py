@@ -248,7 +248,8 @@ class Kind(StrEnum):
     FAILED = "failed"  # class, reason
     SKIPPED = "skipped"  # reason, satisfies
     TASK_CANCELLED = "task_cancelled"  # reason
-    HELD = "held"  # reason: waits for a person
+    HELD = "held"  # reason: waits for a person; doubt: what that person may accept
+    ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what the gate doubts
     REBASED = "rebased"  # commit, tree, base: the same work on another base
     RETRIED = "retried"  # hint
     USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
@@ -271,6 +272,7 @@ class Kind(StrEnum):
     BUDGET_SPENT = "budget_spent"  # reason
     REPOSITORY_CHANGED = "repository_changed"  # what, ran, do
     GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason
+    GOAL_SCORED = "goal_scored"  # iteration, commit, gate, metrics, verdict, reason, best
     GOAL_PAUSED = "goal_paused"
     GOAL_RESUMED = "goal_resumed"
     CANCEL_REQUESTED = "cancel_requested"  # reason

@@ -75,6 +75,10 @@ RULES = (
         "mo_daemon.testfiles",
         "mo_daemon.verdicts",
         "mo_daemon.judging",
+        "mo_daemon.doubts",
+        "mo_daemon.input_parts",
+        "mo_daemon.metrics",
+        "mo_daemon.deterioration",
         "mo_daemon.scope",
     ),
 )

@@ -182,6 +182,7 @@ def test_document(tmp_path: Path) -> None:
         "tests": {"passed": 1, "failed": 2, "missing": 1, "flaky": 2},
         "failed_ids": ["a", "m"],
         "flaky_ids": ["f", "g"],
+        "metrics": {},
         "seconds": 1.235,
     }
     assert replace(run, regression=None).failed_ids == ("a", "known")

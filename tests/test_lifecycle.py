@@ -31,12 +31,13 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.GATE_DROPPED: ({S.GATING}, S.CANDIDATE),
     Kind.LANDED: (QUEUED, S.LANDED),
     Kind.CONFLICT: (AT_WORK | QUEUED | {S.WAITING}, S.CONFLICT),
-    Kind.EJECTED: (QUEUED | {S.LANDED}, S.EJECTED),
+    Kind.EJECTED: (QUEUED | {S.LANDED, S.AWAITING_PERSON}, S.EJECTED),
     Kind.FAILED: (OPEN, S.FAILED),
     Kind.SKIPPED: (OPEN | STUCK, S.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN, S.CANCELLED),
     Kind.HELD: (QUEUED, S.AWAITING_PERSON),
     Kind.REBASED: (QUEUED, S.CANDIDATE),
+    Kind.ACCEPTED: ({S.AWAITING_PERSON}, S.CANDIDATE),
     Kind.RETRIED: (STUCK, S.PENDING),
 }
 DATA: dict[Kind, dict[str, Any]] = {
@@ -60,6 +61,8 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.TASK_CANCELLED: {"reason": "by a person"},
     Kind.HELD: {"reason": "no verdict"},
     Kind.REBASED: {"commit": commit("e"), "tree": commit("7"), "base": BASE},
+    Kind.ACCEPTED: {"about": "tests", "ids": ["t::x"], "paths": ["t"], "by": "ada"},
+    Kind.GOAL_SCORED: {"commit": BASE, "metrics": {}, "verdict": "kept", "reason": ""},
     Kind.GOAL_STARTED: {"base": BASE},
     Kind.GATE_PROVED: {"commit": BASE, "failing": [], "weak": False, "reason": ""},
     Kind.GATE_RUN: {"commit": commit("d"), "result": "green"},

@@ -340,7 +340,7 @@ class Engine:
             case CheckGoal():
                 return check_goal(services, self.gatekeeper, goal)
             case FinishGoal():
-                return finish_goal(services, goal)
+                return finish_goal(services, self.operator, goal)
 
     async def _operate(self, goal: GoalStatus, request: str) -> None:
         await self.operator.operate(goal, goal.operations[request])

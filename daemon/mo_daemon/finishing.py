@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mo_daemon.gatekeeper import Gatekeeper
+from mo_daemon.operations import Operator
 from mo_daemon.runners import argv_of
+from mo_daemon.scoring import score_goal
 from mo_daemon.services import Services, last_line
 from mo_git.git import provenance
 from mo_git.goal_status import GoalStatus
@@ -32,8 +34,10 @@ async def check_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatu
     services.record([NewFact(goal.id, Kind.GOAL_CHECKED, data)])
 
 
-async def finish_goal(services: Services, goal: GoalStatus) -> None:
-    """Notes first, so that a kill in between writes them once more rather than never."""
+async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) -> None:
+    """Notes before the end, so that a kill in between writes them once more rather than never."""
+    if await score_goal(services, operator, goal):
+        return  # the branch is at another commit: what the goal ends with is looked at again
     notes = {landing["commit"]: _note(goal, landing) for landing in goal.landings}
     if notes:
         await services.git(provenance.add_notes, services.repo, notes)

@@ -19,8 +19,9 @@ from time import monotonic
 from mo_daemon import sandbox, sidecar
 from mo_daemon.containment import Cell, Confinement, start
 from mo_daemon.environment import with_local_tools
-from mo_daemon.gate_run import NONE, GateCommand, GateRun, cache_key
+from mo_daemon.gate_run import FULL, NONE, GateCommand, GateRun, cache_key
 from mo_daemon.judging import Question
+from mo_daemon.measuring import Listener, Unmeasured, measure
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import Instrumented, argv_of, instrument, instrument_for, merge_environment
 from mo_daemon.sandbox import Purpose
@@ -131,26 +132,19 @@ class GateSlot:
         try:
             await in_thread(job.open)
             outcome = await job.run()
+            if outcome.trouble:
+                return ended(UNKNOWN, outcome.trouble)
+            run = _judged(ended("", ""), outcome, question)
+            metrics: Mapping[str, float] = {}
+            # what failed on the base already has its values, too: later commits are compared with them
+            known = run.result == GREEN or (run.result == RED and question.baseline is None)
+            if alter is None and run.kind == FULL and known:
+                metrics = await measure(job.start_apart, command.metrics)
+        except Unmeasured as trouble:
+            return ended(UNKNOWN, str(trouble))
         finally:
             await in_thread(job.close)
-        if outcome.trouble:
-            return ended(UNKNOWN, outcome.trouble)
-        how, reading = outcome.how, outcome.reading
-        if question.ids is not None and not how.selects:  # all tests ran, so all of them count
-            question = replace(question, ids=None)
-        run = replace(
-            ended("", ""),
-            weak=reading.tests is None and how.optional,
-            exit_code=outcome.code,
-            tests=reading.tests,
-            strict=how.strict,
-        ).judged(question, outcome.timed_out, how.runner)
-        reason = f"{run.reason}: {reading.reason}" if run.reason == NO_RESULTS else run.reason
-        if outcome.changed:
-            reason = "; ".join(
-                filter(None, (reason, f"the gate changed tracked files: {listed(outcome.changed)}"))
-            )
-        return replace(run, reason=reason)
+        return replace(run, metrics=metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +157,23 @@ class _Outcome:
     timed_out: bool = False
     trouble: str = ""
     changed: tuple[str, ...] = ()
+
+
+def _judged(run: GateRun, outcome: _Outcome, question: Question) -> GateRun:
+    """The run with what it said, and what that means."""
+    how, reading = outcome.how, outcome.reading
+    if question.ids is not None and not how.selects:  # all tests ran, so all of them count
+        question = replace(question, ids=None)
+    run = replace(
+        run,
+        weak=reading.tests is None and how.optional,
+        exit_code=outcome.code,
+        tests=reading.tests,
+        strict=how.strict,
+    ).judged(question, outcome.timed_out, how.runner)
+    reason = f"{run.reason}: {reading.reason}" if run.reason == NO_RESULTS else run.reason
+    changed = f"the gate changed tracked files: {listed(outcome.changed)}" if outcome.changed else ""
+    return replace(run, reason="; ".join(filter(None, (reason, changed))))
 
 
 class _Job:
@@ -259,10 +270,25 @@ class _Job:
         }
         return merge_environment({**with_local_tools(self._env, self._slot.path), **own}, extra)
 
-    async def _start(
-        self, argv: tuple[str, ...], shown: Command, extra: Mapping[str, str], lines: _Lines | None
+    async def start_apart(
+        self, argv: tuple[str, ...], shown: Command, listener: Listener
     ) -> tuple[int, bool]:
-        """Run one program to its end: (exit code, timed out).  One that can't start ends as in a shell."""
+        """Run one more program to its end; what it prints as errors goes to the log only."""
+        return await self._start(argv, shown, {}, listener, apart=True)
+
+    async def _start(
+        self,
+        argv: tuple[str, ...],
+        shown: Command,
+        extra: Mapping[str, str],
+        lines: Listener | None,
+        *,
+        apart: bool = False,
+    ) -> tuple[int, bool]:
+        """Run one program to its end: (exit code, timed out).  One that can't start ends as in a shell.
+
+        `lines` hears its output; with `apart` not what it prints as errors.
+        """
         self._head.clear()
 
         def hear(chunk: bytes) -> None:
@@ -271,6 +297,7 @@ class _Job:
                 lines.feed(chunk)
 
         sink = process.Sink(self._log, self._command.log_bytes, hear)
+        errors = process.Sink(self._log, self._command.log_bytes) if apart else None
         sink.feed(f"$ {_shown(shown)}\n".encode("utf-8", "surrogateescape"))
         try:
             child = await start(
@@ -282,10 +309,12 @@ class _Job:
                 cwd=self._slot.path,
                 token=self._token,
                 stdout=sink,
+                stderr=errors,
             )
         except OSError as error:
             sink.feed(f"{argv[0]}: {error.strerror}\n".encode())
-            await sink.drained(0.1)
+            for stream in filter(None, (sink, errors)):
+                await stream.drained(0.1)
             return (127 if isinstance(error, FileNotFoundError) else 126), False
         if self._started:
             self._started(child.identity)

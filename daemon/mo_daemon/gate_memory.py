@@ -28,6 +28,7 @@ def dump(run: GateRun) -> dict[str, Any]:
         "strict": run.strict,
         "seconds": run.seconds,
         "log": str(run.log),
+        "metrics": dict(run.metrics),
     }
 
 
@@ -50,6 +51,7 @@ def load(document: Mapping[str, Any], commit: str, question: Question) -> GateRu
         "",
         cached=True,
         strict=document["strict"],
+        metrics=document.get("metrics", {}),
     )
     return run.judged(question if tests is not None else Question(question.baseline))
 

@@ -166,7 +166,7 @@ def targets(files: Mapping[str, str], command: Command, scripts: Mapping[str, st
     regular = sorted(path for path, mode in files.items() if mode in ("100644", "100755"))
     named = _named(command, scripts)
     code = [path for path in regular if path not in named and _is_code(path, files[path])]
-    sources = [path for path in code if not _is_test(path)]
+    sources = [path for path in code if not is_test(path)]
     return sources or code or regular
 
 
@@ -188,7 +188,7 @@ def _is_build(path: str) -> bool:
     return bool(_BUILD_NAME.fullmatch(PurePosixPath(path).name))
 
 
-def _is_test(path: str) -> bool:
+def is_test(path: str) -> bool:
     *directories, name = PurePosixPath(path).parts
     return bool(any(map(_TEST_DIRECTORY.fullmatch, directories)) or _TEST_NAME.fullmatch(name))
 

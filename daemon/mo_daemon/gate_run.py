@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mo_daemon.judging import Question, judge_run, restricted
+from mo_daemon.metrics import Metric
 from mo_daemon.testids import ERROR, FAILED, PASSED, Regression, Tests
 from mo_git import process
 from mo_git.model import Command
@@ -25,7 +26,8 @@ class GateCommand:
     `timeout` is in seconds and holds for each command.  `setup` runs before every gate run (what needs
     to run only once is workspace.setup).  `junit` is a glob of report files that the command writes.
     `keep` are clean patterns that survive between runs.  `log_bytes` of the output are kept, and its end.
-    `select` is a command of the user's own that runs only some tests, {ids} in it.
+    `select` is a command of the user's own that runs only some tests, {ids} in it.  `metrics` are measured
+    after a run of all tests that is not red.
     """
 
     command: Command
@@ -35,6 +37,7 @@ class GateCommand:
     keep: tuple[str, ...] = ()
     log_bytes: int = process.LOG_LIMIT
     select: str = ""
+    metrics: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class GateRun:
     strict: bool = False  # the command does more than run tests, so its exit code counts too
     asked: frozenset[str] | None = None
     flaky: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)  # name -> value
 
     @property
     def kind(self) -> str:
@@ -108,6 +112,7 @@ class GateRun:
             },
             "failed_ids": list(self.failed_ids),
             "flaky_ids": list(self.flaky),
+            "metrics": dict(self.metrics),
             "seconds": round(self.seconds, 3),
         }
 
@@ -131,5 +136,6 @@ def cache_key(
         "fingerprint": fingerprint,
         "rules": rules,
         "tests": "all",
+        "metrics": [(metric.name, metric.command) for metric in command.metrics],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -28,10 +28,12 @@ from mo_daemon.gate import (
     cache_key,
 )
 from mo_daemon.gate_answers import Answers, Subject
+from mo_daemon.gate_metrics import measured
 from mo_daemon.gate_proof import Proof, prove
 from mo_daemon.gate_remedy import unknown_remedy
 from mo_daemon.gate_run import IDS
 from mo_daemon.judging import Question
+from mo_daemon.metrics import of_settings
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import detect
 from mo_daemon.services import Services, tail
@@ -72,6 +74,7 @@ class Gatekeeper:
             keep=gate.keep,
             log_bytes=int(settings.limits.log_mb * 2**20),
             select="" if goal.spec.gate else gate.select,
+            metrics=of_settings(settings.metrics),
         )
 
     async def _detect(self, goal: GoalStatus) -> str:
@@ -184,6 +187,12 @@ class Gatekeeper:
             self._services.record([NewFact(goal.id, Kind.GATE_PROVED, await self.prove(goal))])
         return (await self.judge(goal, commit, None)).tests
 
+    async def figures(self, goal: GoalStatus, commit: str) -> Mapping[str, float]:
+        """The metrics of a good commit: name -> value; measured again where they are no longer remembered."""
+        if not self._services.settings.metrics:
+            return {}
+        return (await self.judge(goal, commit, None)).metrics
+
     async def judge(
         self,
         goal: GoalStatus,
@@ -209,7 +218,8 @@ class Gatekeeper:
         question = Question(baseline, ids or None, quarantined, fresh)
         subject = Subject(commit, key, command.select, commit == goal.integration)
         async with self._answers.asking(subject, question):
-            if known := self._answers.known(subject, question):
+            known = self._answers.known(subject, question)
+            if known and measured(known, command.metrics):
                 return known
             async with self._slot() as slot:
                 run = await self._run(goal, slot, command, commit, question)
@@ -287,7 +297,7 @@ class Gatekeeper:
 
         def key() -> str:
             layout = gate_environment.layout(self._services.home.common_dir, goal.base)
-            return "proof " + self._key(goal, command, layout)
+            return "proof " + self._key(goal, replace(command, metrics=()), layout)
 
         return await self._services.git(key)
 

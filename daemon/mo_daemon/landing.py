@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mo_daemon import names, setbacks
+from mo_daemon import doubts, gate_metrics, inputs, names, objections, setbacks
 from mo_daemon.gate import GateRun
 from mo_daemon.gatekeeper import Gatekeeper
+from mo_daemon.metrics import is_metric, of_settings
 from mo_daemon.services import Services, tail
 from mo_daemon.setbacks import about
+from mo_daemon.testids import Tests
 from mo_daemon.threads import to_the_end
 from mo_daemon.verdicts import listed
 from mo_git.errors import Exit, MoError
@@ -33,14 +35,60 @@ class Lander:
     services: Services
     gatekeeper: Gatekeeper
 
+    # -- asking the gate ------------------------------------------------------------------------------
+
+    async def judge(
+        self,
+        goal: GoalStatus,
+        commit: str,
+        tasks: Sequence[str],
+        ids: frozenset[str] | None = None,
+        *,
+        fresh: bool = False,
+    ) -> GateRun:
+        """The gate on a commit that contains these candidates, compared with the integration head."""
+        if ids and any(is_metric(one) for one in ids):  # only a full gate measures
+            ids = None
+        touched = frozenset(path for name in tasks for path in goal.tasks[name].paths)
+        baseline = await self._expected(goal, tasks)
+        run = await self.gatekeeper.judge(goal, commit, baseline, ids, fresh=fresh, touched=touched)
+        before = await self.gatekeeper.figures(goal, goal.integration)
+        return gate_metrics.compared(run, before, of_settings(self.services.settings.metrics))
+
+    async def _expected(self, goal: GoalStatus, tasks: Sequence[str]) -> Tests | None:
+        """The head's outcomes, without what a person accepted of these tasks."""
+        baseline = await self.gatekeeper.baseline(goal, goal.integration)
+        return doubts.expected(baseline, [goal.tasks[name] for name in tasks])
+
+    async def steering(self, goal: GoalStatus) -> list[str]:
+        """The candidates that change how the gate runs: they have to ride alone."""
+        command = await self.gatekeeper.command(goal)
+        wanted = objections.inputs_of(self.services.settings, command)
+        waiting = [task for task in goal.tasks.values() if task.state in IN_QUEUE]
+        return [task.spec.id for task in waiting if inputs.touches(task.paths, wanted)]
+
+    async def weakened(self, goal: GoalStatus, task: TaskStatus, commit: str) -> dict[str, Any] | None:
+        """Of a green candidate that changes how the gate runs: why a person has to look, data of HELD."""
+        baseline = await self._expected(goal, [task.spec.id])
+        second = await objections.of_inputs(self.services, self.gatekeeper, goal, task, commit, baseline)
+        if second is None:
+            return None
+        self.record_gate(goal, second.run, [task.spec.id], inputs=goal.integration)
+        return {**second.held, "log": str(second.run.log)} if second.held else None
+
+    def record_gate(self, goal: GoalStatus, run: GateRun, tasks: Sequence[str], **more: Any) -> None:
+        data = {**run.document(tasks), **more, "log": str(run.log)}
+        self.services.record([NewFact(goal.id, Kind.GATE_RUN, data)])
+
     # -- what cannot land -----------------------------------------------------------------------------
 
-    async def red(self, goal: GoalStatus, task: TaskStatus, found: Mapping[str, Any]) -> None:
-        """A candidate that the gate speaks against."""
-        self.services.record(setbacks.red(self.services, goal, task, found))
-
-    def record_gate(self, goal: GoalStatus, run: GateRun, tasks: Sequence[str]) -> None:
-        self.services.record([NewFact(goal.id, Kind.GATE_RUN, {**run.document(tasks), "log": str(run.log)})])
+    async def red(self, goal: GoalStatus, task: TaskStatus, run: GateRun, found: Mapping[str, Any]) -> None:
+        """A candidate that the gate speaks against, by a run and `found`, the evidence."""
+        if held := await objections.of_regression(self.services, task, run):
+            facts = [about(goal, task, Kind.HELD, **held, log=str(run.log))]
+        else:
+            facts = setbacks.red(self.services, goal, task, found)
+        self.services.record(facts)
 
     async def conflict(self, goal: GoalStatus, task: TaskStatus, merge: Merge) -> None:
         """A candidate that does not merge into integration."""

@@ -192,6 +192,24 @@ class Operator:
         await self._gate_and_advance(goal, commit, baseline, "rollback", tasks, facts, title)
         return result
 
+    async def restore(self, goal: GoalStatus, good: str, why: str, score: Mapping[str, Any]) -> None:
+        """Put exactly the tree of a good commit on top, gated; what landed after it is ejected with `why`.
+
+        `score` is the data of the GOAL_SCORED fact that comes with it; its commit is the new one.
+        """
+        services = self.services
+        await services.git(self.lander.check_head, goal)
+        tasks = await services.git(self._landed_after, goal, good)
+        tree = await services.git(services.repo.tree_of, good)
+        title = f"Go back to {good[:12]}"
+        message = provenance.message(title, why, {"Mo-Goal": goal.id})
+        commit = await services.git(self._commit, tree, [goal.integration], message)
+        baseline = await self.lander.gatekeeper.baseline(goal, good)
+        taken = {"why": why, "evidence": {"commit": goal.integration, "metrics": dict(score["metrics"])}}
+        facts = [NewFact(goal.id, Kind.EJECTED, taken, task) for task in tasks]
+        facts.append(NewFact(goal.id, Kind.GOAL_SCORED, {**score, "commit": commit}))
+        await self._gate_and_advance(goal, commit, baseline, "deterioration", tasks, facts, title)
+
     def _with_dependents(self, goal: GoalStatus, task_id: str, allowed: bool) -> list[str]:
         """Landed tasks to take back, newest landing first."""
         task = goal.tasks.get(task_id)

@@ -36,6 +36,7 @@ __all__ = [
     "line_up",
     "meaning",
     "prior",
+    "rides_alone",
     "step",
     "stripped",
     "without",
@@ -114,7 +115,7 @@ def line_up(candidates: Sequence[Candidate], window: int = 1) -> list[str]:
     line: list[str] = []
     while ready and len(line) < window:
         task = heapq.heappop(ready)[1]
-        alone = by_task[task].solo or by_task[task].restarts >= STARVED
+        alone = rides_alone(by_task[task])
         if alone and line:
             break
         line.append(task)
@@ -126,6 +127,10 @@ def line_up(candidates: Sequence[Candidate], window: int = 1) -> list[str]:
                 if not waits[other]:
                     heapq.heappush(ready, (rank(by_task[other]), other))
     return line
+
+
+def rides_alone(candidate: Candidate) -> bool:
+    return candidate.solo or candidate.restarts >= STARVED
 
 
 def prior(landed: int, ejected: int, lines: int = 0, overlaps: int = 0, retries: int = 0) -> float:

@@ -222,6 +222,28 @@ def _reopen(goal: GoalStatus, why: str) -> list[NewFact]:
     return [NewFact(goal.id, Kind.GOAL_REOPENED, {"why": why})] if has_ended(goal) else []
 
 
+def _review(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """A person accepts what the gate doubts in a candidate, or rejects it for good."""
+    goal = desk.goal(payload["goal"])
+    task, by = _task(goal, payload["task"]), str(payload.get("by", ""))
+    named = f"{goal.id}/{task.spec.id}"
+    if task.state is not TaskState.AWAITING_PERSON:
+        raise MoError(f"{named} does not wait for you: it is {task.state}", f"mo review {goal.id}")
+    if payload["verdict"] not in ("accept", "reject"):
+        raise ValueError(payload["verdict"])
+    if payload["verdict"] == "reject":
+        why = f"rejected by {by or 'a person'}: {task.reason}"
+        data = {"why": why, "evidence": {"failed_ids": list((task.doubt or {}).get("ids", ()))}, "by": by}
+        desk.record([NewFact(goal.id, Kind.EJECTED, data, task.spec.id)])
+        return _ok(f"{named} is ejected; mo retry {named} does it again")
+    if task.doubt is None:
+        raise MoError(f"{named} has nothing to accept: {task.reason}", f"mo retry {named}; mo logs {named}")
+    desk.check_settings()
+    accepted = NewFact(goal.id, Kind.ACCEPTED, {**task.doubt, "by": by}, task.spec.id, task.attempt)
+    desk.record([accepted, *_unskip(goal, [task.spec.id]), *_reopen(goal, "accepted")])
+    return _ok(f"{named} is a candidate again, and lands when the gate is green")
+
+
 def _operation(verb: str) -> Handler:
     def handler(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
         goal = desk.goal(payload["goal"])
@@ -251,6 +273,7 @@ HANDLERS: Mapping[str, Handler] = {
     "cancel": _cancel,
     "skip": _skip,
     "retry": _retry,
+    "review": _review,
     "land": _operation("land"),
     "sync": _operation("sync"),
     "rollback": _operation("rollback"),

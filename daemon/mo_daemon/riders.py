@@ -15,11 +15,11 @@ LONG_RATIO = 5.0  # a gate that takes so many times longer than an attempt is lo
 SHORT_GATE = 10.0  # seconds up to which waiting for a gate is not worth starting early
 
 
-def riders(goal: GoalStatus, risks: Mapping[str, float]) -> list[Candidate]:
+def riders(goal: GoalStatus, risks: Mapping[str, float], steering: Collection[str] = ()) -> list[Candidate]:
     """The candidates that may land now, each with those that have to ride ahead of it.
 
     What a candidate depends on has landed, or is the very candidate that it was built on.  `risks`: provider
-    -> how likely a candidate of it is bad.
+    -> how likely a candidate of it is bad; `steering`: tasks that change how the gate runs.
     """
     eligible = {task.spec.id: task for task in goal.tasks.values() if task.state in IN_QUEUE}
     while out := [name for name, task in eligible.items() if not _may_ride(goal, task, eligible)]:
@@ -37,6 +37,7 @@ def riders(goal: GoalStatus, risks: Mapping[str, float]) -> list[Candidate]:
             risks.get(task.provider, prior(0, 0)),
             frozenset(other for other in task.upon if other in eligible),
             task.redone + task.failures.count("gate_red"),
+            name in steering,
         )
         for name, task in eligible.items()
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -71,6 +71,11 @@ class Regression:
     @property
     def ids(self) -> tuple[str, ...]:
         return tuple(sorted({*self.failed, *self.missing, *self.newly_skipped}))
+
+    def among(self, ids: Collection[str]) -> Regression:
+        """What of it these ids are about."""
+        parts = (self.failed, self.missing, self.newly_skipped)
+        return Regression(*(tuple(one for one in part if one in ids) for part in parts))
 
 
 def regression(baseline: Tests, run: Tests) -> Regression:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mo_daemon import names, queue, riders, setbacks
 from mo_daemon.chain import Chain
 from mo_daemon.gate import RED, UNKNOWN, GateRun
+from mo_daemon.gate_run import FULL
 from mo_daemon.landing import Lander, evidence
 from mo_daemon.queue import Blame, Candidate, Probe, Seen
 from mo_daemon.setbacks import about
-from mo_daemon.testids import Tests
 from mo_daemon.verdicts import listed
 from mo_git.git import refs
 from mo_git.git.merge import Merge
@@ -110,7 +110,8 @@ class _Train:
 
     async def _board(self) -> None:
         """Candidates that came since then get on, behind those that ride."""
-        waiting = riders.riders(self.goal, riders.learnt_risks(self.services.goals))
+        risks = riders.learnt_risks(self.services.goals)
+        waiting = riders.riders(self.goal, risks, await self.lander.steering(self.goal))
         by_name = {one.task: one for one in waiting}
         self.order = [by_name.get(one.task, one) for one in self.order]  # what is learnt changes the risks
         if by_name.keys() == self.aboard.keys():
@@ -120,6 +121,8 @@ class _Train:
             self.order, self.aboard = [], {}
         for name in lined_up:
             one = by_name[name]
+            if self.order and (queue.rides_alone(one) or queue.rides_alone(self.order[0])):
+                break
             if name not in self.aboard and one.needs <= self.aboard.keys() and await self._gets_on(name):
                 self.order.append(one)
                 self.aboard[name] = self.goal.tasks[name].commit
@@ -197,7 +200,6 @@ class _Train:
             self.seen.append(Seen(probe, CONFLICT))
             return True
         head = self.goal.integration
-        baseline = await self.lander.gatekeeper.baseline(self.goal, head)
         waiting = [self.goal.tasks[name] for name in probe.members]
         self.services.record(
             [
@@ -206,19 +208,16 @@ class _Train:
                 if task.state == "candidate"
             ]
         )
-        run = asyncio.get_running_loop().create_task(self._ask(probe, made, baseline))
+        run = asyncio.get_running_loop().create_task(self._ask(probe, made))
         self.running[run] = probe
         return True
 
-    async def _ask(self, probe: Probe, commit: str, baseline: Tests | None) -> GateRun:
-        touched = frozenset(path for name in probe.members for path in self.goal.tasks[name].paths)
+    async def _ask(self, probe: Probe, commit: str) -> GateRun:
         whole = any(one.probe.members == probe.members for one in self.seen if one.probe.ids is None)
         again = probe.again > 0 or (
             whole and probe.ids is not None
         )  # what is known already is no new evidence
-        return await self.lander.gatekeeper.judge(
-            self.goal, commit, baseline, probe.ids, fresh=again, touched=touched
-        )
+        return await self.lander.judge(self.goal, commit, probe.members, probe.ids, fresh=again)
 
     async def _wait(self, slots: int) -> None:
         """Until a run has ended; with a gate free, until there may be new candidates."""
@@ -230,6 +229,9 @@ class _Train:
             run = task.result()
             self.runs[probe] = run
             self.lander.record_gate(self.goal, run, probe.members)
+            if probe.ids is not None and run.kind == FULL:  # the runner can't select: all tests ran
+                number = sum(one.probe.members == probe.members for one in self.seen)
+                probe = Probe(probe.members, None, number)
             self.seen.append(Seen(probe, run.result, frozenset(run.failed_ids)))
 
     async def _cancel(self, decided: Callable[[Probe], bool]) -> None:
@@ -251,6 +253,11 @@ class _Train:
             assert isinstance(commit, str)
             of = await self.services.git(self.services.repo.tree_of, commit)
             facts.append(about(goal, goal.tasks[name], Kind.LANDED, commit=commit, tree=of))
+        solo = self.order[0].solo and len(members) == 1
+        if solo and (
+            held := await self.lander.weakened(goal, goal.tasks[members[0]], facts[0].data["commit"])
+        ):
+            self.services.record([about(goal, goal.tasks[members[0]], Kind.HELD, **held)])
         if self._gone():
             return True
         head = facts[-1].data["commit"]
@@ -268,8 +275,11 @@ class _Train:
         return True
 
     async def _eject(self, blame: Blame) -> None:
-        found = _blamed(evidence(self._witness(blame)), blame)
-        await self.lander.red(self.goal, self.goal.tasks[blame.task], found)
+        run = self._witness(blame)
+        if run.regression and blame.ids:
+            run = replace(run, regression=run.regression.among(blame.ids))
+        found = _blamed(evidence(run), blame)
+        await self.lander.red(self.goal, self.goal.tasks[blame.task], run, found)
 
     def _witness(self, blame: Blame) -> GateRun:
         """The run that shows best what a member is blamed for: of that set, of these tests, the latest."""

@@ -80,7 +80,7 @@ def _not_finished(exit_code: int | None, timed_out: bool, tests: Tests | None) -
 def _first_verdict(exit_code: int | None, tests: Tests) -> Verdict:
     failing = tests.failing()
     if failing:
-        return RED, None, f"{_tests(len(failing))} failing: {listed(failing)}"
+        return RED, None, f"{in_words(len(failing))} failing: {listed(failing)}"
     return (GREEN, None, "") if exit_code == 0 else (RED, None, f"exit code {exit_code}, no test failed")
 
 
@@ -88,7 +88,7 @@ def _compared(exit_code: int | None, tests: Tests, baseline: Tests, strict: bool
     worse = regression(baseline, tests)
     if worse:
         parts = [
-            f"{_tests(len(ids))} {what}: {listed(ids)}"
+            f"{in_words(len(ids))} {what}: {listed(ids)}"
             for ids, what in (
                 (worse.failed, "newly failing"),
                 (worse.missing, "missing"),
@@ -101,11 +101,12 @@ def _compared(exit_code: int | None, tests: Tests, baseline: Tests, strict: bool
     if exit_code == 0:
         return GREEN, worse, ""
     if failing and not strict:
-        return GREEN, worse, f"{_tests(len(failing))} failed on the base already: {listed(failing)}"
+        return GREEN, worse, f"{in_words(len(failing))} failed on the base already: {listed(failing)}"
     return RED, worse, f"exit code {exit_code}, no test newly fails"
 
 
-def _tests(count: int) -> str:
+def in_words(count: int) -> str:
+    """`1 test`, `3 tests`."""
     return "1 test" if count == 1 else f"{count} tests"
 
 

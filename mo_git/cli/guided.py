@@ -117,6 +117,8 @@ def exit_code(status: GoalStatus) -> Exit:
         return Exit.GATE
     if status.state is GoalState.HALTED and status.reason.startswith(_NO_AGENT):
         return Exit.AGENT
+    if status.state is GoalState.FAILED and _waits(status):
+        return Exit.PERSON
     if status.state is GoalState.FAILED and any(
         task.state is TaskState.FAILED and task.unusable for task in status.tasks.values()
     ):
@@ -127,3 +129,11 @@ def exit_code(status: GoalStatus) -> Exit:
     if status.state is GoalState.DONE and status.spec.deliver == "merge" and undelivered(status):
         return Exit.PERSON
     return _EXIT.get(status.state, Exit.FAILED)
+
+
+def _waits(status: GoalStatus) -> bool:
+    """Whether all that keeps the goal from being done is what a person may accept, and what depends on it."""
+    missing = [task for task in status.tasks.values() if not task.satisfied]
+    return any(task.doubt for task in missing) and all(
+        task.doubt or task.state is TaskState.SKIPPED for task in missing
+    )

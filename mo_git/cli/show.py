@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -75,6 +77,7 @@ def _show_goal(obj: Context, goal: GoalStatus) -> None:
     lines += _section("assumed by the planner", [[one_line(said, 200)] for said in goal.planning.assumptions])
     lines += _section("landings", _landings(goal))
     lines += _section("gates", _gates(goal))
+    lines += _section("metrics", [_score(score) for score in goal.scores])
     lines += _section("conflicts", [_conflict(conflict) for conflict in goal.conflicts])
     changes = [[one_line(views.change_line(data), 300), one_line(data["do"], 300)] for data in goal.changes]
     lines += _section("changed in the repository", changes[-_LAST_CHANGES:])
@@ -122,11 +125,26 @@ def _gates(goal: GoalStatus) -> list[list[str]]:
         tests = gate.get("tests") or {}
         said = [f"{tests[key]} {key}" for key in ("passed", "failed", "missing", "flaky") if tests.get(key)]
         said += ["cached"] if gate.get("cached") else [duration(gate["seconds"])] if "seconds" in gate else []
+        said += [_values(gate["metrics"])] if gate.get("metrics") else []
         said += [f"({one_line(', '.join(gate['failed_ids'][:3]))})"] if gate.get("failed_ids") else []
         said += [one_line(gate["reason"], 80)] if gate.get("reason") and not gate.get("failed_ids") else []
         about = ", ".join(gate.get("tasks", ()))
         rows.append([str(gate.get("commit", ""))[:7], str(gate.get("result", "")), about, ", ".join(said)])
     return rows
+
+
+def _score(score: Mapping[str, Any]) -> list[str]:
+    values = _values(score["metrics"])
+    return [
+        str(score["commit"])[:7],
+        str(score["verdict"]).replace("_", " "),
+        values,
+        one_line(score["reason"]),
+    ]
+
+
+def _values(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
 
 
 def _conflict(conflict: object) -> list[str]:
@@ -158,6 +176,7 @@ def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
         ["candidate", task.commit[:10]],
         ["landed as", task.landed_commit[:10]],
         ["changed", one_line(", ".join(task.paths), 400)],
+        ["accepted", one_line(", ".join(document["accepted"]), 400)],
         ["worktree", document["worktree"] or ""],
     ]
     lines += table([[f"  {name}", said] for name, said in rows if said])

@@ -131,7 +131,7 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
             ],
             "ejections": [{"evidence": None, **ejection} for ejection in goal.ejections],
             "changes": [dict(change) for change in goal.changes],
-            "score": [],
+            "score": [dict(score) for score in goal.scores],
             "assumptions": list(goal.planning.assumptions),
             "questions": list(_questions(goal)),
             "answers": [{"question": one, "answer": other} for one, other in goal.planning.answered],
@@ -161,6 +161,8 @@ def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
         "output": task.output,
         "attempts": [_attempt(goal, task, attempt) for attempt in task.attempts],
         "review": None,
+        "doubt": dict(task.doubt) if task.doubt else None,
+        "accepted": sorted(task.accepted | task.accepted_inputs),
         "worktree": task.worktree if task.state in _IN_WORKTREE else None,
     }
 
@@ -205,4 +207,5 @@ def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
         "result": "unknown",
         "cached": False,
     }
-    return {**defaults, "failed_ids": [], "flaky_ids": [], "seconds": 0, **gate, "tests": tests}
+    lists: dict[str, Any] = {"failed_ids": [], "flaky_ids": [], "metrics": {}}
+    return {**defaults, **lists, "seconds": 0, **gate, "tests": tests}

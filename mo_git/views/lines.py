@@ -67,6 +67,8 @@ def _about_task(fact: Fact, goal: GoalStatus) -> str | None:
             return _with("cancelled", data.get("reason", ""))
         case Kind.HELD:
             return _with("waits for you", data.get("reason", ""))
+        case Kind.ACCEPTED:
+            return _with("accepted", data.get("by", ""))
         case Kind.RETRIED:
             return _with("to be tried again", data.get("hint", ""))
     return None
@@ -117,6 +119,8 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
             return (
                 "goal check passed" if data["passed"] else _with("goal check failed", data.get("reason", ""))
             )
+        case Kind.GOAL_SCORED:
+            return _with(f"metrics {data['verdict'].replace('_', ' ')}", data.get("reason", ""), _REASON)
         case Kind.GOAL_PAUSED:
             return "paused: nothing new starts"
         case Kind.GOAL_RESUMED:

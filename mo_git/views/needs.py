@@ -81,7 +81,7 @@ def _of_task(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
     said, reason = _STUCK[task.state], one_line(task.reason)
     # a conflict's reason begins with the word already
     why = reason if reason.startswith(said) else f"{said}: {reason}" if reason else said
-    do = f"mo retry {goal.id}/{task.spec.id}"
+    do = f"mo {'review' if task.doubt else 'retry'} {goal.id}/{task.spec.id}"
     if task.unusable and task.state is TaskState.FAILED:
         do = f"mo agents test {task.unusable}; {do}"
     return {"task": task.spec.id, "why": why, "do": do}
