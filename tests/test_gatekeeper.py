@@ -140,6 +140,8 @@ def test_a_few_tests_are_run_and_judged_alone(keeper: Keeper) -> None:
     assert (run.document()["kind"], run.document()["tests"]["missing"]) == ("ids", 1)
     run = keeper.judge(bad, base, {"test_t.T.test_gone"})
     assert (run.kind, run.result, run.tests) == ("ids", "green", Tests({}))
+    run = keeper.judge(bad, base, {C})  # it ran on the base, so all tests have to say whether it is gone
+    assert (run.kind, run.result, run.failed_ids) == ("full", "red", (B, C, "test_t.T.test_new"))
 
 
 def test_what_is_remembered_answers_what_it_can(keeper: Keeper) -> None:

@@ -15,7 +15,7 @@ import pytest
 from mo_daemon.runners import instrument_for, merge_environment
 from mo_daemon.selecting import select, uncached
 from mo_git.model import Command
-from tests.need import require_npm
+from tests.need import NODE_MODULES, require_npm
 from tests.test_runners import NODE_FILES, PYTEST_FILES, UNITTEST_FILES, rust_environment, write
 
 PY = shlex.quote(sys.executable)
@@ -299,6 +299,25 @@ def test_vitest(tmp_path: Path, command: Command) -> None:
     ids = {"a.test.mjs::outer (x) > inner": "passed", "a.test.mjs::adds more": "failed"}
     assert selected(command, top, [*ids, "a.test.mjs::gone", "gone.mjs::x"]) == ids
     assert selected(command, top, ["gone.mjs::x"]) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (NODE_MODULES / "jest").is_dir(), reason="jest is not installed")
+@pytest.mark.parametrize("command", ["npx --no -- jest", "npm test"])
+def test_jest(tmp_path: Path, command: Command) -> None:
+    files = {
+        "package.json": '{"name": "calc", "scripts": {"test": "jest"}}',
+        "a.test.js": (
+            "test('adds', () => {});\ntest('adds more', () => { throw new Error('no'); });\n"
+            "describe('outer (x)', () => { test('inner', () => {}); });\n"
+        ),
+        "b.test.js": "test('adds', () => {});\n",
+    }
+    top = write(tmp_path / "top", files)
+    (top / "node_modules").symlink_to(NODE_MODULES)
+    ids = {"a.test.js::outer (x) inner": "passed", "a.test.js::adds more": "failed"}
+    assert selected(command, top, [*ids, "a.test.js::gone", "gone.js::x"]) == ids
+    assert selected(command, top, ["gone.js::x"]) == {}
 
 
 # -- the user's own way -------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Chores:
                     return await agent_proof.listing(self.services)
                 return await agent_proof.prove(self.services, name, float(payload.get("seconds") or 120))
             case "flakes":
-                return self.forget_flake(str(payload["forget"]))
+                return self.forget_flake(str(payload.get("forget") or ""))
             case _:
                 return await self.gc(payload)
 

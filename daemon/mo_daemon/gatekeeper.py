@@ -32,12 +32,12 @@ from mo_daemon.gate_metrics import measured
 from mo_daemon.gate_proof import Proof, prove
 from mo_daemon.gate_remedy import unknown_remedy
 from mo_daemon.gate_run import IDS
-from mo_daemon.judging import Question
+from mo_daemon.judging import Question, restricted
 from mo_daemon.metrics import of_settings
 from mo_daemon.provision import Prepared
 from mo_daemon.runners import detect
 from mo_daemon.services import Services, tail
-from mo_daemon.testids import Tests
+from mo_daemon.testids import PASSED, Tests
 from mo_git import process
 from mo_git.errors import Exit, MoError
 from mo_git.goal_status import GoalStatus
@@ -223,7 +223,7 @@ class Gatekeeper:
                 return known
             async with self._slot() as slot:
                 run = await self._run(goal, slot, command, commit, question)
-                if run.kind == IDS and _left_no_results(run):
+                if run.kind == IDS and _selected_nothing(run, baseline):
                     run = await self._run(goal, slot, command, commit, replace(question, ids=None))
             self._answers.learn(subject, run)
         return run
@@ -382,9 +382,15 @@ class Gatekeeper:
         return containment.remedy(tail(run.log, _LOG_END), GATE_AS_YOU)
 
 
-def _left_no_results(run: GateRun) -> bool:
-    """Whether a run ended by itself without a report: its runner does not select as mo thinks."""
-    return run.result == UNKNOWN and run.tests is None and run.exit_code is not None and run.exit_code >= 0
+def _selected_nothing(run: GateRun, baseline: Tests | None) -> bool:
+    """Whether the runner may not select as mo thinks.
+
+    It ended by itself without a report, or ran none of the tests although some have to be there.
+    """
+    if run.tests is None:
+        return run.exit_code is not None and run.exit_code >= 0
+    known = restricted(baseline, run.asked) if baseline else Tests({})
+    return not run.tests.outcomes and known.count(PASSED) > 0
 
 
 def _joined(*parts: str) -> str:

@@ -157,8 +157,7 @@ def key_of(item):
     return "::".join(clean(part) for part in parts if part)
 
 def wanted(path, config):
-    name = ".".join(prefix(config) + [dotted(os.path.relpath(path, str(config.rootdir)))])
-    name = clean(name)
+    name = clean(".".join(prefix(config) + [dotted(os.path.relpath(path, config.rootpath))]))
     return any(part == name or part.startswith(name + ".") for part in DOTTED)
 
 if int(pytest.__version__.split(".")[0]) >= 7:
