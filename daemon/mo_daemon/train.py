@@ -14,11 +14,12 @@ from typing import Any
 
 from mo_daemon import names, queue, riders, setbacks
 from mo_daemon.chain import Chain
-from mo_daemon.gate import RED, UNKNOWN, GateRun
+from mo_daemon.gate import GREEN, RED, UNKNOWN, GateRun
 from mo_daemon.gate_run import FULL
 from mo_daemon.landing import Lander, evidence
 from mo_daemon.queue import Blame, Candidate, Probe, Seen
 from mo_daemon.setbacks import about
+from mo_daemon.testids import Regression
 from mo_daemon.verdicts import listed
 from mo_git.git import refs
 from mo_git.git.merge import Merge
@@ -176,6 +177,7 @@ class _Train:
         await self._cancel(lambda probe: bool(out.intersection(probe.members)))
         self._get_off(out)
         self.seen = queue.without(self.seen, tuple(out))
+        self.runs = {probe: run for probe, run in self.runs.items() if not out.intersection(probe.members)}
         self._drop(out, "what it was built on left the queue")
 
     def _get_off(self, which: Collection[str]) -> None:
@@ -260,6 +262,7 @@ class _Train:
             self.services.record([about(goal, goal.tasks[members[0]], Kind.HELD, **held)])
         if self._gone():
             return True
+        self._note_flakes(members)
         head = facts[-1].data["commit"]
         await self.lander.advance(goal, head, tree, members, "task", facts)
         if goal.integration != head:
@@ -273,6 +276,16 @@ class _Train:
         self.runs = {probe: run for probe, run in runs if probe}
         self.chain.landed(members, head)
         return True
+
+    def _note_flakes(self, members: tuple[str, ...]) -> None:
+        """Where each full run failed by other tests: what the verdict is that they give together."""
+        runs = [run for probe, run in self.runs.items() if probe.members == members and probe.ids is None]
+        if any(run.result == GREEN for run in runs):
+            return
+        failed = sorted({one for run in runs for one in run.failed_ids})
+        reason = f"no test failed in all of {len(runs)} runs; flaky: {listed(failed)}"
+        both = replace(runs[0], result=GREEN, regression=Regression(), reason=reason, flaky=tuple(failed))
+        self.lander.record_gate(self.goal, both, members)
 
     async def _eject(self, blame: Blame) -> None:
         run = self._witness(blame)
