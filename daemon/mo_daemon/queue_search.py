@@ -1,13 +1,13 @@
-"""Who is to blame for a red set: the search by test ids, the confirmation, and what to do where runs disagree.  Pure.
+"""Who is to blame for a red set: the search by test ids, and the proof of what it finds.  Pure.
 
 Each failing test has an interval of its own between the longest prefix of the set that passes it and the
-shortest that fails it, and one run narrows the intervals of all tests, so several culprits are found together.
-Nothing is kept between calls: the state of the search is a function of the evidence.
+shortest that fails it, and one run narrows the intervals of all tests, so several culprits are found
+together. Nothing is kept between calls: the state of the search is a function of the evidence.
 
-How sure a blame has to be is a likelihood ratio: what a culprit does (always fails with it, never without it) against
-what a test does that fails by itself in a fifth of all runs.  It has to reach 10^5, and that for each member the
-search could have ended at; by Ville's inequality no chance finding is believed more often than that.
-Searching with noise: Ben-Or & Hassidim, "The Bayesian learner is optimal for noisy binary search" (FOCS 2008).
+How sure a blame has to be is a likelihood ratio: what a culprit does (always fails with it, never without
+it) against what a test does that fails by itself in a fifth of all runs.  It has to reach 10^5, and that
+for each member the search could have ended at; by Ville's inequality no chance finding is believed more
+often than that.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _Want = tuple[Set, frozenset[str] | None]
 class Case:
     """A red or silent set to be searched, in landing order.
 
-    `needs` are the members each one needs, itself included; `weight` how likely each one is bad; `free` the probes
-    that may be started now.
+    `needs` are the members each one needs, itself included; `weight` how likely each one is bad; `free` the
+    probes that may be started now.
     """
 
     segment: Set
@@ -103,8 +103,8 @@ _State = _Between | _Ask | _Guilty | _Doubt | _Hold
 def search(case: Case) -> Found:
     """How the search in one set goes on.
 
-    Culprits are named together, when nothing cheap is open any more: their leaving ends the search, and full runs for
-    the rest of the ids would be run for a set that is about to change.
+    Culprits are named together, when nothing cheap is open any more: their leaving ends the search, and
+    full runs for the rest of the ids would be run for a set that is about to change.
     """
     tests = case.evidence.real(case.segment) or frozenset({SILENT})
     states = _first_causes(case, {test: _state(case, test) for test in sorted(tests)})
@@ -128,11 +128,15 @@ def search(case: Case) -> Found:
 
 
 def _first_causes(case: Case, states: Mapping[str, _State]) -> dict[str, _State]:
-    """Without the tests that fail by somebody who leaves anyway: one that the suspect needs, or its partner."""
+    """Without the tests that fail by somebody who leaves anyway: what a suspect needs, or its partner."""
     leaving: set[str] = set()
-    kept = {test: state for test, state in states.items() if not isinstance(state, _Guilty)}
+    kept: dict[str, _State] = {
+        test: state for test, state in states.items() if not isinstance(state, _Guilty)
+    }
     place = {task: number for number, task in enumerate(case.segment)}
-    guilty = [(place[state.task], test, state) for test, state in states.items() if isinstance(state, _Guilty)]
+    guilty = [
+        (place[state.task], test, state) for test, state in states.items() if isinstance(state, _Guilty)
+    ]
     for _, test, state in sorted(guilty, key=lambda entry: entry[:2]):
         if not leaving & ((case.needs[state.task] - {state.task}) | {state.partner}):
             leaving.add(state.task)
@@ -196,7 +200,7 @@ def _follow(case: Case, test: str, full: bool) -> _State:
 
 
 def _interaction(case: Case, test: str, full: bool, target: Set) -> _State:
-    """The last of `target` passes alone: with which earlier member does it fail?  That is searched likewise."""
+    """The last of `target` passes alone: with which earlier member does it fail?  Searched likewise."""
     evidence, suspect = case.evidence, target[-1]
     against = evidence.counts(target, test, full)[0]
     if not full:
