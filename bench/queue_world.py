@@ -111,17 +111,20 @@ class Driver:
 
     def run(self) -> Run:
         self.die, self.result = random.Random(self.seed), Run()
-        self.left = list(self.world.tasks)
         self.head: frozenset[str] = frozenset()
+        self.left = list(self.world.tasks)
+        train = self._train()
         self.seen: list[Seen] = []
         self.busy: list[tuple[float, int, float, Probe]] = []  # end, number, start, probe
         self.trees: Counter[str] = Counter()  # flaky test -> trees that showed it
         while self.left:
             self.result.steps += 1
             assert self.result.steps < MOST_STEPS, "the queue does not end"
-            now = step(self._train(), self.seen, [entry[3] for entry in self.busy], self.slots)
+            if len(train) != len(self.left):
+                train = self._train()
+            now = step(train, self.seen, [entry[3] for entry in self.busy], self.slots)
             if self.watch:
-                self.watch(now, self._train(), self.seen, self.head)
+                self.watch(now, train, self.seen, self.head)
             self._cancel(now.cancel)
             self._flaky(now.flaky)
             self._start(now.probes)

@@ -197,7 +197,7 @@ class _Queue:
         self.needs: dict[str, frozenset[str]] = {}  # task -> itself and all of the train that it needs
         for one in train:
             before = [self.needs[need] for need in one.needs if need in self.needs]
-            self.needs[one.task] = frozenset({one.task}).union(*before)
+            self.needs[one.task] = frozenset((one.task,)).union(*before)
         about = [one for one in seen if subset(one.probe.members, self.needs)]
         self.evidence = Evidence(one for one in about if one.verdict != CLEARED)
         cleared = {member for one in about if one.verdict == CLEARED for member in one.probe.members}
