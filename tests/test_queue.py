@@ -167,6 +167,14 @@ def test_a_suspect_is_tried_alone_and_more_than_once_while_the_rest_goes_on() ->
     assert without(seen, {"b"}) == [Seen(Probe(("a", "c")), "cleared"), ids("a", "x")]
 
 
+def test_of_thousands_of_failing_tests_a_sample_is_searched() -> None:
+    """And the others of a second culprit show in the next full run."""
+    broken = {"c": frozenset(f"test_{number}" for number in range(5000)), "f": frozenset({"test_z"})}
+    run = Driver(World(ABC, broken), 2).run()
+    assert {blame.task for blame in run.blames} == {"c", "f"}
+    assert all(len(blame.ids) <= 32 and blame.ids <= broken[blame.task] for blame in run.blames)
+
+
 def test_an_interaction_names_the_earliest_partner() -> None:
     seen = [full("abcd", "red", "x"), ids("abc", "x"), ids("d", "x")]
     assert step(train("abcd"), seen, [], 1).probes == probes("abcd:x")

@@ -18,12 +18,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from mo_daemon.queue_evidence import SILENT, WEAK, Blame, Evidence, Probe
+from mo_daemon.queue_evidence import SILENT, WEAK, Blame, Evidence, Probe, tells
 
 FLAKE = 0.2  # how often a test may fail by itself without costing anybody a place
 SURE = math.log(1e5)
 AGAINST, FOR = -math.log(FLAKE), -math.log(1 - FLAKE)
 FULL_RUNS = 3  # of one set, before a failure that ids runs do not show is taken for real
+SAMPLE = 32  # tests to search by that failed in the same runs
 WEAK_RUNS = 2  # that have to be red where no test is named
 
 Set = tuple[str, ...]
@@ -106,8 +107,7 @@ def search(case: Case) -> Found:
     Culprits are named together, when nothing cheap is open any more: their leaving ends the search, and
     full runs for the rest of the ids would be run for a set that is about to change.
     """
-    tests = case.evidence.real(case.segment) or frozenset({SILENT})
-    states = _first_causes(case, {test: _state(case, test) for test in sorted(tests)})
+    states = _first_causes(case, {test: _state(case, test) for test in _tests(case)})
     hold = tuple(sorted({state.task for state in states.values() if isinstance(state, _Hold)}))
     settled = _settled(states)
     open_states = {
@@ -125,6 +125,19 @@ def search(case: Case) -> Found:
     if all(isinstance(state, _Doubt) for state in open_states.values()):
         return _smaller(case)
     return Found(probes=_probes(case, open_states))
+
+
+def _tests(case: Case) -> list[str]:
+    """What to search for: of tests that failed in the same full runs, a sample over the whole of them.
+
+    One mistake often fails thousands, and a run of these is no cheaper than a full one.  Those left out go
+    with the others, or show in the next full run.
+    """
+    groups: dict[tuple[bool | None, ...], list[str]] = defaultdict(list)
+    runs = [one for members in case.evidence.sets for one in case.evidence.full(members)]
+    for test in sorted(case.evidence.real(case.segment) or {SILENT}):
+        groups[tuple(tells(one, test) for one in runs)].append(test)
+    return [test for tests in groups.values() for test in tests[:: -(-len(tests) // SAMPLE)]]
 
 
 def _first_causes(case: Case, states: Mapping[str, _State]) -> dict[str, _State]:
