@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from bench import rows_cli, rows_daemon, rows_git, rows_sandbox, rows_tasks
+from bench import queue_sim, rows_cli, rows_daemon, rows_git, rows_sandbox, rows_tasks
 from bench.measure import ROUNDS, Context, Row, table
 
 RESULTS = Path(__file__).parent / "results"
@@ -31,6 +31,7 @@ GROUPS: Mapping[str, Callable[[Context], Iterator[Row]]] = {
     "cell": rows_sandbox.cell,
     "idle": rows_daemon.idle,
     "many": rows_tasks.many,
+    "queue": queue_sim.rows,
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mo_daemon.queue import (
@@ -31,10 +31,10 @@ MOST_STEPS = 20_000
 class World:
     """What is true: which tests fail in a tree that holds these tasks.
 
-    breaks: task -> tests that fail with it.  mends: task -> tests that it repairs.  pairs: (one, other, tests
-    that fail with both).  leaks: tests that fail in full runs only.  silent: with these the gate gives no
-    verdict.  flaky: test -> how often it fails by itself.  weak: the gate names no tests.  rests: task -> tasks
-    without which it does not merge.
+    breaks: task -> tests that fail with it.  mends: task -> tests that it repairs.  pairs: (one, other,
+    tests that fail with both).  leaks: tests that fail in full runs only.  silent: with these the gate
+    gives no verdict.  flaky: test -> how often it fails by itself.  weak: the gate names no tests.  rests:
+    task -> tasks without which it does not merge.
     """
 
     tasks: Sequence[str]
@@ -97,8 +97,8 @@ Watcher = Callable[[Step, Sequence[Candidate], Sequence[Seen], frozenset[str]], 
 class Driver:
     """Does what `step` says, in simulated time.
 
-    `risk` of all candidates is learnt from what landed and was ejected (`prior`) where it is None.  `watch` is
-    told each step before it is carried out.
+    `risk` of all candidates is learnt from what landed and was ejected (`prior`) where it is None.  `watch`
+    is told each step before it is carried out.
     """
 
     world: World
@@ -111,17 +111,20 @@ class Driver:
 
     def run(self) -> Run:
         self.die, self.result = random.Random(self.seed), Run()
-        self.left = list(self.world.tasks)
         self.head: frozenset[str] = frozenset()
+        self.left = list(self.world.tasks)
+        train = self._train()
         self.seen: list[Seen] = []
         self.busy: list[tuple[float, int, float, Probe]] = []  # end, number, start, probe
         self.trees: Counter[str] = Counter()  # flaky test -> trees that showed it
         while self.left:
             self.result.steps += 1
             assert self.result.steps < MOST_STEPS, "the queue does not end"
-            now = step(self._train(), self.seen, [entry[3] for entry in self.busy], self.slots)
+            if len(train) != len(self.left):
+                train = self._train()
+            now = step(train, self.seen, [entry[3] for entry in self.busy], self.slots)
             if self.watch:
-                self.watch(now, self._train(), self.seen, self.head)
+                self.watch(now, train, self.seen, self.head)
             self._cancel(now.cancel)
             self._flaky(now.flaky)
             self._start(now.probes)
@@ -150,9 +153,7 @@ class Driver:
             length = 1.0 if probe.ids is None else self.ids_cost
             length *= self.die.uniform(0.2, 5) if self.uneven else 1
             self.result.steps += 1
-            heapq.heappush(
-                self.busy, (self.result.time + length, self.result.steps, self.result.time, probe)
-            )
+            heapq.heappush(self.busy, (self.result.time + length, self.result.steps, self.result.time, probe))
         assert len(self.busy) <= self.slots, "more probes than slots"
 
     def _cancel(self, probes: Sequence[Probe]) -> None:
@@ -221,11 +222,7 @@ def _rounded(expected: float, die: random.Random) -> int:
     return int(expected) + (die.random() < expected % 1)
 
 
-def good_at_the_end(world: World, run: Run) -> Iterator[str]:
-    """Who was ejected though nothing that it does is wrong: alone, or together with what landed."""
-    landed = frozenset(task for landing in run.landings for task in landing)
-    for blame in run.blames:
-        partners = {one if other == blame.task else other for one, other, _ in world.pairs if blame.task in (one, other)}
-        if blame.task not in world.breaks and not partners & (landed | set(run.gone)):
-            yield blame.task
-
+def false_ejections(world: World, blames: Iterable[Blame]) -> list[str]:
+    """Who was ejected though nothing that it does is wrong, alone or together with somebody else."""
+    mixing = {task for one, other, _ in world.pairs for task in (one, other)}
+    return [blame.task for blame in blames if blame.task not in world.breaks and blame.task not in mixing]

@@ -7,9 +7,8 @@ costs nothing but what was not recorded.  docs/design.md describes it in steps, 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from mo_daemon.queue_evidence import (
     CLEARED,
@@ -27,14 +26,12 @@ from mo_daemon.queue_search import Case, search
 __all__ = [
     "Blame",
     "Candidate",
-    "Meaning",
     "Probe",
     "Seen",
     "Step",
     "after_landing",
     "conflicting_with",
     "line_up",
-    "meaning",
     "prior",
     "rides_alone",
     "step",
@@ -51,8 +48,9 @@ CLEARED_RISK = 0.02  # what is left of the risk of a candidate whose last set fa
 class Candidate:
     """A task's accepted commit waiting to land; `since` is when it became one.
 
-    `risk` is its chance of being bad (see `prior`), `needs` the tasks whose work it is built on; those that are
-    no candidates have landed.  `restarts` counts how often its train was broken up, `solo` must not share one.
+    `risk` is its chance of being bad (see `prior`), `needs` the tasks whose work it is built on; those that
+    are no candidates have landed.  `restarts` counts how often its train was broken up, `solo` must not
+    share one.
     """
 
     task: str
@@ -69,11 +67,11 @@ class Candidate:
 class Step:
     """What to do now.
 
-    land: these, as one; every test passed in full runs of exactly this set on this head (one green run; where
-    runs failed by different tests, those are flakes).  What they need has landed or is among them, but they are
-    not always the front of the train.  eject: each with the evidence; what needs it goes, too.  hold: a person has to
-    look.  cancel: running probes whose results are of no use any more.  flaky: ids that passed and failed in
-    full runs of one set.
+    land: these, as one; every test passed in full runs of exactly this set on this head (one green run;
+    where runs failed by different tests, those are flakes).  What they need has landed or is among them,
+    but they are not always the front of the train.  eject: each with the evidence; what needs it goes, too.
+    hold: a person has to look.  cancel: running probes whose results are of no use any more.  flaky: ids
+    that passed and failed in full runs of one set.
     """
 
     land: tuple[str, ...] = ()
@@ -84,27 +82,18 @@ class Step:
     flaky: frozenset[str] = frozenset()
 
 
-class Meaning(StrEnum):
-    """What a gate result says about a train."""
-
-    LAND = "land"  # all of it may land
-    EJECT = "eject"  # the only member is the culprit: the commit before it is known good
-    AGAIN = "again"  # nothing is known: run the gate once more
-    HOLD = "hold"  # still nothing is known: a person has to look
-
-
 # -- who rides ------------------------------------------------------------------------------------------
 
 
 def line_up(candidates: Sequence[Candidate], window: int = 1) -> list[str]:
     """Task ids to gate together, in landing order; at most `window`.
 
-    Nobody before what it needs; then who holds up the most, then low risk, priority, age.  Who starved goes first, and
-    like a solo one alone: a train ends before it.
+    Nobody before what it needs; then who holds up the most, then low risk, priority, age.  Who starved goes
+    first, and like a solo one alone: a train ends before it.
     """
     by_task = {candidate.task: candidate for candidate in candidates}
-    needs = _closures(candidates)
-    urgent = {need for one in candidates if one.restarts >= STARVED for need in needs[one.task]}
+    needs = {one.task: one.needs for one in candidates}
+    urgent = _with_needs((one.task for one in candidates if one.restarts >= STARVED), needs)
 
     def rank(one: Candidate) -> tuple[bool, int, float, int, float, str]:
         return (one.task not in urgent, -one.dependents, one.risk, -one.priority, one.since, one.task)
@@ -136,9 +125,9 @@ def rides_alone(candidate: Candidate) -> bool:
 def prior(landed: int, ejected: int, lines: int = 0, overlaps: int = 0, retries: int = 0) -> float:
     """Chance that a candidate is bad, from what became of others of its provider and kind: Beta(1, 9).
 
-    `lines` changed, `overlaps` with other candidates and `retries` change the odds: each tenfold above 100 lines
-    doubles them, each overlap adds a tenth up to twice, each retry a half up to four times.  Rough on purpose:
-    a wrong prior costs runs, never a verdict.
+    `lines` changed, `overlaps` with other candidates and `retries` change the odds: each tenfold above 100
+    lines doubles them, each overlap adds a tenth up to twice, each retry a half up to four times.  Rough on
+    purpose: a wrong prior costs runs, never a verdict.
     """
     mean = (1 + ejected) / (10 + landed + ejected)
     factor = (lines / 100) ** 0.3 if lines > 100 else 1.0
@@ -147,20 +136,15 @@ def prior(landed: int, ejected: int, lines: int = 0, overlaps: int = 0, retries:
     return odds / (1 + odds)
 
 
-def _closures(train: Sequence[Candidate]) -> dict[str, frozenset[str]]:
-    """Task -> itself and all of the train that it needs."""
-    direct = {one.task: one.needs for one in train}
-    found: dict[str, frozenset[str]] = {}
-
-    def closure(task: str) -> frozenset[str]:
-        if task not in found:
-            found[task] = frozenset({task})  # a circle ends here
-            found[task] = found[task].union(*(closure(need) for need in direct[task] if need in direct))
-        return found[task]
-
-    for one in train:
-        closure(one.task)
-    return found
+def _with_needs(tasks: Iterable[str], needs: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The tasks and all candidates that they need."""
+    found, todo = set(), list(tasks)
+    while todo:
+        task = todo.pop()
+        if task in needs and task not in found:
+            found.add(task)
+            todo += needs[task]
+    return frozenset(found)
 
 
 # -- what to do -----------------------------------------------------------------------------------------
@@ -169,9 +153,9 @@ def _closures(train: Sequence[Candidate]) -> dict[str, frozenset[str]]:
 def step(train: Sequence[Candidate], seen: Sequence[Seen], running: Sequence[Probe], slots: int) -> Step:
     """What to do now with the waiting `train` (in landing order), given all that is known about the head.
 
-    To be asked after each probe that ended, and again after each landing (with `after_landing`, `stripped`),
-    ejection or hold (with `without`); of those a step has at most one.  `slots` are the probes that may run at
-    once, the running ones included.
+    To be asked after each probe that ended, and again after each landing (with `after_landing`,
+    `stripped`), ejection or hold (with `without`); of those a step has at most one.  `slots` are the probes
+    that may run at once, the running ones included.
     """
     queue = _Queue(train, seen, running, slots)
     flaky = queue.evidence.flaky()
@@ -203,7 +187,10 @@ class _Queue:
         self, train: Sequence[Candidate], seen: Sequence[Seen], running: Sequence[Probe], slots: int
     ) -> None:
         self.order = [one.task for one in train]
-        self.needs = _closures(train)
+        self.needs: dict[str, frozenset[str]] = {}  # task -> itself and all of the train that it needs
+        for one in train:
+            before = [self.needs[need] for need in one.needs if need in self.needs]
+            self.needs[one.task] = frozenset((one.task,)).union(*before)
         about = [one for one in seen if subset(one.probe.members, self.needs)]
         self.evidence = Evidence(one for one in about if one.verdict != CLEARED)
         cleared = {member for one in about if one.verdict == CLEARED for member in one.probe.members}
@@ -225,8 +212,8 @@ class _Queue:
         return ()
 
     def green(self, bad: tuple[str, ...]) -> tuple[str, ...]:
-        """What may land: the largest green set.  During a search only a part of what is searched, or more than
-        it: with another head all that was found in the search would be lost."""
+        """What may land: the largest green set.  During a search only a part of what is searched, or more
+        than it: with another head all that was found in the search would be lost."""
         sets = [
             members
             for members, verdict in self.verdicts.items()
@@ -271,23 +258,24 @@ class _Queue:
         base = max(bases, key=len, default=())
         safe = max((len(members) for members in green if base[: len(members)] == members), default=0)
         order = [*base, *(task for task in self.order if task not in base and task not in blocked)]
-        taken = {len(probe.members) for probe in self.running if self._leads(order, probe)}
-        known = {size for size in range(1, len(order) + 1) if tuple(order[:size]) in self.verdicts}
-        clash = [size for size in known if self.verdicts[tuple(order[:size])] == "conflict"]
+        done = {*self.verdicts, *full}
+        clash = [
+            len(members)
+            for members, verdict in self.verdicts.items()
+            if verdict == "conflict" and tuple(order[: len(members)]) == members
+        ]
         sizes = _prefixes([self.risk[task] for task in order], safe, self.slots)
-        sizes = [size for size in sizes if size not in known | taken and size < min(clash, default=size + 1)]
-        return [Probe(tuple(order[:size])) for size in sizes[: max(free, 0)]]
-
-    def _leads(self, order: Sequence[str], probe: Probe) -> bool:
-        return probe.ids is None and tuple(order[: len(probe.members)]) == probe.members
+        sizes = [size for size in sizes if size < min(clash, default=size + 1)]
+        sets = [members for size in sizes if (members := tuple(order[:size])) not in done]
+        return [Probe(members) for members in sets[: max(free, 0)]]
 
 
 def _prefixes(risks: Sequence[float], safe: int, slots: int) -> list[int]:
-    """How long the sets to gate are, the most important first; the first `safe` are known to be good together.
+    """How long the sets to gate are, the most important first; the first `safe` are green together.
 
-    The first is the longest that is more likely green than not, each further one is half as likely to be green.
-    Since the search tells several culprits apart, long sets pay also when they are red; the quantiles of the first
-    failure, which are best where it does not, took a quarter more runs in bench/queue_sim.py.
+    The first is the longest that is more likely green than not, each further one is half as likely to be
+    green.  Since the search tells several culprits apart, long sets pay also when they are red: quantiles
+    of the first failure, best without such a search, took an eighth (2 slots) to a quarter (4) more runs.
     """
     chances, chance = [1.0], 1.0
     for place, risk in enumerate(risks):
@@ -304,18 +292,7 @@ def _prefixes(risks: Sequence[float], safe: int, slots: int) -> list[int]:
     return list(dict.fromkeys([singly, *longer]))
 
 
-# -- a train of one -------------------------------------------------------------------------------------
-
-
-def meaning(result: str, unknown_before: int) -> Meaning:
-    """What follows from a gate run on a train of one: `result` is green, red or unknown."""
-    match result:
-        case "green":
-            return Meaning.LAND
-        case "red":
-            return Meaning.EJECT
-        case _:
-            return Meaning.HOLD if unknown_before else Meaning.AGAIN
+# -- who conflicts -----------------------------------------------------------------------------------
 
 
 def conflicting_with(

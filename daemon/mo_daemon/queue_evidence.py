@@ -1,7 +1,7 @@
 """What is known about sets of candidates on the present head: probes, their results, what they say.  Pure.
 
-A *set* is a tuple of task ids in landing order, merged onto the head, the last good commit.  A *full* probe runs
-the whole gate on a set, an *ids* probe only some tests.  Full runs decide; ids runs only narrow.
+A *set* is a tuple of task ids in landing order, merged onto the head, the last good commit.  A *full* probe
+runs the whole gate on a set, an *ids* probe only some tests.  Full runs decide; ids runs only narrow.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def subset(members: Sequence[str], of: Collection[str]) -> bool:
 
 
 def after_landing(seen: Iterable[Seen], landed: Sequence[str]) -> list[Seen]:
-    """What is still known when these members are part of the head: sets that began with them, without them."""
+    """What is still known when these members are part of the head: of sets that began with them, the rest."""
     left = []
     for one in seen:
         if one.verdict == CLEARED:
@@ -160,8 +160,8 @@ def stripped(probe: Probe, landed: Sequence[str]) -> Probe | None:
 def without(seen: Iterable[Seen], gone: Collection[str]) -> list[Seen]:
     """What is still known when these left the train: sets without them.
 
-    Of a set in which only tests failed for which `gone` is to blame, the rest is probably good; that is kept as
-    a hint (`CLEARED`), which lands nothing.
+    Of a set in which only tests failed for which `gone` is to blame, the rest is probably good; that is
+    kept as a hint (`CLEARED`), which lands nothing.
     """
     left = []
     for one in seen:

@@ -1,13 +1,13 @@
-"""Who is to blame for a red set: the search by test ids, the confirmation, and what to do where runs disagree.  Pure.
+"""Who is to blame for a red set: the search by test ids, and the proof of what it finds.  Pure.
 
 Each failing test has an interval of its own between the longest prefix of the set that passes it and the
-shortest that fails it, and one run narrows the intervals of all tests, so several culprits are found together.
-Nothing is kept between calls: the state of the search is a function of the evidence.
+shortest that fails it, and one run narrows the intervals of all tests, so several culprits are found
+together. Nothing is kept between calls: the state of the search is a function of the evidence.
 
-How sure a blame has to be is a likelihood ratio: what a culprit does (always fails with it, never without it) against
-what a test does that fails by itself in a fifth of all runs.  It has to reach 10^5, and that for each member the
-search could have ended at; by Ville's inequality no chance finding is believed more often than that.
-Searching with noise: Ben-Or & Hassidim, "The Bayesian learner is optimal for noisy binary search" (FOCS 2008).
+How sure a blame has to be is a likelihood ratio: what a culprit does (always fails with it, never without
+it) against what a test does that fails by itself in a fifth of all runs.  It has to reach 10^5, and that
+for each member the search could have ended at; by Ville's inequality no chance finding is believed more
+often than that.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from mo_daemon.queue_evidence import SILENT, WEAK, Blame, Evidence, Probe
+from mo_daemon.queue_evidence import SILENT, WEAK, Blame, Evidence, Probe, tells
 
 FLAKE = 0.2  # how often a test may fail by itself without costing anybody a place
 SURE = math.log(1e5)
 AGAINST, FOR = -math.log(FLAKE), -math.log(1 - FLAKE)
 FULL_RUNS = 3  # of one set, before a failure that ids runs do not show is taken for real
+SAMPLE = 32  # tests to search by that failed in the same runs
 WEAK_RUNS = 2  # that have to be red where no test is named
 
 Set = tuple[str, ...]
@@ -34,8 +35,8 @@ _Want = tuple[Set, frozenset[str] | None]
 class Case:
     """A red or silent set to be searched, in landing order.
 
-    `needs` are the members each one needs, itself included; `weight` how likely each one is bad; `free` the probes
-    that may be started now.
+    `needs` are the members each one needs, itself included; `weight` how likely each one is bad; `free` the
+    probes that may be started now.
     """
 
     segment: Set
@@ -103,11 +104,10 @@ _State = _Between | _Ask | _Guilty | _Doubt | _Hold
 def search(case: Case) -> Found:
     """How the search in one set goes on.
 
-    Culprits are named together, when nothing cheap is open any more: their leaving ends the search, and full runs for
-    the rest of the ids would be run for a set that is about to change.
+    Culprits are named together, when nothing cheap is open any more: their leaving ends the search, and
+    full runs for the rest of the ids would be run for a set that is about to change.
     """
-    tests = case.evidence.real(case.segment) or frozenset({SILENT})
-    states = _first_causes(case, {test: _state(case, test) for test in sorted(tests)})
+    states = _first_causes(case, {test: _state(case, test) for test in _tests(case)})
     hold = tuple(sorted({state.task for state in states.values() if isinstance(state, _Hold)}))
     settled = _settled(states)
     open_states = {
@@ -127,10 +127,25 @@ def search(case: Case) -> Found:
     return Found(probes=_probes(case, open_states))
 
 
+def _tests(case: Case) -> list[str]:
+    """What to search for: of tests that failed in the same full runs, a sample over the whole of them.
+
+    One mistake often fails thousands, and a run of these is no cheaper than a full one.  Those left out go
+    with the others, or show in the next full run.
+    """
+    groups: dict[tuple[bool | None, ...], list[str]] = defaultdict(list)
+    runs = [one for members in case.evidence.sets for one in case.evidence.full(members)]
+    for test in sorted(case.evidence.real(case.segment) or {SILENT}):
+        groups[tuple(tells(one, test) for one in runs)].append(test)
+    return [test for tests in groups.values() for test in tests[:: -(-len(tests) // SAMPLE)]]
+
+
 def _first_causes(case: Case, states: Mapping[str, _State]) -> dict[str, _State]:
-    """Without the tests that fail by somebody who leaves anyway: one that the suspect needs, or its partner."""
+    """Without the tests that fail by somebody who leaves anyway: what a suspect needs, or its partner."""
     leaving: set[str] = set()
-    kept = {test: state for test, state in states.items() if not isinstance(state, _Guilty)}
+    kept: dict[str, _State] = {
+        test: state for test, state in states.items() if not isinstance(state, _Guilty)
+    }
     place = {task: number for number, task in enumerate(case.segment)}
     guilty = [
         (place[state.task], test, state) for test, state in states.items() if isinstance(state, _Guilty)
@@ -198,7 +213,7 @@ def _follow(case: Case, test: str, full: bool) -> _State:
 
 
 def _interaction(case: Case, test: str, full: bool, target: Set) -> _State:
-    """The last of `target` passes alone: with which earlier member does it fail?  That is searched likewise."""
+    """The last of `target` passes alone: with which earlier member does it fail?  Searched likewise."""
     evidence, suspect = case.evidence, target[-1]
     against = evidence.counts(target, test, full)[0]
     if not full:
