@@ -20,6 +20,7 @@ from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
 from mo_git.ledger.reader import Reader
 from mo_git.process import Identity, is_alive
+from mo_git.processes import children
 from tests.support import RepoBuilder
 
 
@@ -153,7 +154,12 @@ class Mo:
             self.wait_for(lambda: not is_alive(identity))
 
     def programs(self) -> list[int]:
-        """Live processes whose working directory or command line is in this repository's state."""
+        """Live processes whose working directory or command line is in this repository's state.
+
+        Without the daemon's own git that waits for merges, while that daemon lives.
+        """
+        daemon = self.daemon()
+        own = children(daemon.pid) if daemon else []
         state = self.environ.get("XDG_STATE_HOME") or f"{self.environ['HOME']}/.local/state"
         found = []
         for entry in Path("/proc").iterdir():
@@ -163,7 +169,8 @@ class Mo:
                     words = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
                 except OSError:
                     continue
-                if here.startswith(state) or state in words:
+                waits = "merge-tree" in words and int(entry.name) in own
+                if (here.startswith(state) or state in words) and not waits:
                     found.append(int(entry.name))
         return found
 

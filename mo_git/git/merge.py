@@ -75,6 +75,7 @@ class Merger:
         self._scratch = scratch
         self._env = {**_ENV, **(env or {})}
         self._patience = patience
+        self._steering = [repo.common_dir / name for name in _SOURCES]
         self._streams = Streams(patience=min(patience, _PATIENCE_OF_STREAMS))
         self._plain: dict[_Sources, bool] = {}
 
@@ -86,7 +87,7 @@ class Merger:
         place = self._with_attributes(self._repo.special(attributes_of or ours).attributes)
         env = {**self._env, "GIT_DIR": str(self._repo.common_dir), "GIT_WORK_TREE": str(place)}
         git = Git(place, env=env, config=_CONFIG)
-        sources = _sources(self._repo.common_dir, place)
+        sources = _sources(self._steering, place)
         answer = self._streams.ask(git, sources, ours, theirs) if self._is_plain(git, sources) else None
         if answer is not None:
             return _meaning(answer)
@@ -177,12 +178,12 @@ class Merger:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _sources(common_dir: Path, place: Path) -> _Sources:
+def _sources(steering: Sequence[Path], place: Path) -> _Sources:
     """What steers a merge besides its commits, as `stat` tells it: another value where that was changed."""
     found: list[tuple[int, ...]] = []
-    for name in _SOURCES:
+    for file in steering:
         try:
-            seen = (common_dir / name).stat()
+            seen = file.stat()
         except OSError:
             found.append(())
         else:
