@@ -180,6 +180,7 @@ def test_goal_document() -> None:
                 "tests": {"passed": 12 - failed, "failed": failed, "missing": 0, "flaky": 0},
                 "failed_ids": ["tests/test_a.py::test_a"] * failed,
                 "metrics": {},
+                "flaky_ids": [],
                 "seconds": 0.4,
             }
             for letter, name, result, failed in (("d", "top", "green", 0), ("e", "right", "red", 1))
