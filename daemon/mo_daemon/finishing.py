@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mo_daemon.gatekeeper import Gatekeeper
@@ -38,7 +38,11 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
     """Notes before the end, so that a kill in between writes them once more rather than never."""
     if await score_goal(services, operator, goal):
         return  # the branch is at another commit: what the goal ends with is looked at again
-    notes = {landing["commit"]: _note(goal, landing) for landing in goal.landings}
+    notes = {
+        commit: _note(goal, landing, tasks)
+        for landing in goal.landings
+        for commit, tasks in _merges(landing).items()
+    }
     if notes:
         await services.git(provenance.add_notes, services.repo, notes)
     if not all(task.ended for task in goal.tasks.values()):
@@ -51,7 +55,13 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
     services.record(facts)
 
 
-def _note(goal: GoalStatus, landing: Mapping[str, Any]) -> str:
+def _merges(landing: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Commits of a landing -> the tasks that they merge: one each where several landed together."""
+    merges = {commit: [task] for task, commit in landing.get("commits", {}).items()}
+    return merges or {landing["commit"]: landing["tasks"]}
+
+
+def _note(goal: GoalStatus, landing: Mapping[str, Any], tasks: Sequence[str]) -> str:
     """What `git log --notes=mo` shows below a landing."""
     commit = landing["commit"]
     gate: Mapping[str, Any] = next((one for one in reversed(goal.gates) if one["commit"] == commit), {})
@@ -59,7 +69,7 @@ def _note(goal: GoalStatus, landing: Mapping[str, Any]) -> str:
     said = f"{count(passed, 'test')} passed" if passed else gate.get("reason") or "judged by its exit code"
     lines = [
         f"goal: {goal.id} ({goal.spec.title})",
-        f"tasks: {', '.join(landing['tasks'])}" if landing["tasks"] else f"{landing['purpose']}",
+        f"tasks: {', '.join(tasks)}" if tasks else f"{landing['purpose']}",
         f"gate: {gate.get('result', 'green')}, {said}",
         f"tree: {landing['tree']}",
     ]

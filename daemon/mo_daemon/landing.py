@@ -157,6 +157,7 @@ class Lander:
             "purpose": intent["purpose"],
         }
         facts = [NewFact(goal.id, Kind(kind), data, task, n) for kind, task, n, data in intent["facts"]]
+        landing["commits"] = {fact.task: fact.data["commit"] for fact in facts if fact.kind is Kind.LANDED}
         services.record([NewFact(goal.id, Kind.LANDING, landing), *facts])
 
     def _drop(self, goal: GoalStatus, why: str) -> None:
