@@ -108,6 +108,7 @@ class Driver:
     risk: float | None = None
     watch: Watcher | None = None
     uneven: bool = False  # gates of very different lengths
+    selects: bool = True  # the gate can run single tests
 
     def run(self) -> Run:
         self.die, self.result = random.Random(self.seed), Run()
@@ -122,7 +123,7 @@ class Driver:
             assert self.result.steps < MOST_STEPS, "the queue does not end"
             if len(train) != len(self.left):
                 train = self._train()
-            now = step(train, self.seen, [entry[3] for entry in self.busy], self.slots)
+            now = step(train, self.seen, [entry[3] for entry in self.busy], self.slots, self.selects)
             if self.watch:
                 self.watch(now, train, self.seen, self.head)
             self._cancel(now.cancel)
