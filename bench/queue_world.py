@@ -63,8 +63,11 @@ class World:
     def judge(self, head: frozenset[str], probe: Probe, die: random.Random, known: frozenset[str]) -> Seen:
         """What the gate finds; tests in `known` are flakes that nobody minds any more."""
         tree = head | set(probe.members)
-        if any(not self.rests.get(task, frozenset()) <= tree for task in probe.members):
-            return Seen(probe, "conflict")
+        merged = head
+        for task in probe.members:
+            if not self.rests.get(task, frozenset()) <= merged:
+                return Seen(probe, "conflict")
+            merged |= {task}
         if self.silent & tree:
             return Seen(probe, "unknown")
         failed = self.failing(tree) | {test for test, rate in self.flaky.items() if die.random() < rate}

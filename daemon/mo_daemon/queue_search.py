@@ -38,8 +38,8 @@ class Case:
     """A red or silent set to be searched, in landing order.
 
     `needs` are the members each one needs, itself included; `weight` how likely each one is bad; `free` the
-    probes that may be started now, `rates` how often tests fail by themselves.  Without `selects` the gate can't
-    run single tests.
+    probes that may be started now, `rates` how often tests fail by themselves.  Without `selects` the gate
+    can't run single tests.
     """
 
     segment: Set
@@ -305,6 +305,8 @@ def _smaller(case: Case) -> Found:
         if verdict in ("red", "silent"):
             return search(replace(case, segment=segment[:size]))
     half = segment[: len(segment) // 2]
+    if evidence.verdict(half) == "conflict":  # though more of them merged: nothing here can be believed
+        return Found(hold=segment[:1])
     return Found(probes=tuple(_fresh(case, [(half, None)])) if half else ())
 
 
