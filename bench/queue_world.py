@@ -63,8 +63,11 @@ class World:
     def judge(self, head: frozenset[str], probe: Probe, die: random.Random, known: frozenset[str]) -> Seen:
         """What the gate finds; tests in `known` are flakes that nobody minds any more."""
         tree = head | set(probe.members)
-        if any(not self.rests.get(task, frozenset()) <= tree for task in probe.members):
-            return Seen(probe, "conflict")
+        merged = head
+        for task in probe.members:
+            if not self.rests.get(task, frozenset()) <= merged:
+                return Seen(probe, "conflict")
+            merged |= {task}
         if self.silent & tree:
             return Seen(probe, "unknown")
         failed = self.failing(tree) | {test for test, rate in self.flaky.items() if die.random() < rate}
@@ -108,6 +111,7 @@ class Driver:
     risk: float | None = None
     watch: Watcher | None = None
     uneven: bool = False  # gates of very different lengths
+    selects: bool = True  # the gate can run single tests
 
     def run(self) -> Run:
         self.die, self.result = random.Random(self.seed), Run()
@@ -122,7 +126,7 @@ class Driver:
             assert self.result.steps < MOST_STEPS, "the queue does not end"
             if len(train) != len(self.left):
                 train = self._train()
-            now = step(train, self.seen, [entry[3] for entry in self.busy], self.slots)
+            now = step(train, self.seen, [entry[3] for entry in self.busy], self.slots, self.selects)
             if self.watch:
                 self.watch(now, train, self.seen, self.head)
             self._cancel(now.cancel)

@@ -165,6 +165,18 @@ def test_a_suspect_is_tried_alone_and_more_than_once_while_the_rest_goes_on() ->
     assert without(seen, {"b"}) == [Seen(Probe(("a", "c")), "cleared"), ids("a", "x")]
 
 
+def test_how_many_runs_prove_a_blame() -> None:
+    """Fewer for tests that are known to be steady, and where each is a full one."""
+    seen = [full("a", "red", "x")]
+    assert step(train("a"), seen, [], 9).probes == tuple(
+        Probe(("a",), frozenset("x"), again) for again in range(8)
+    )
+    steady = step(train("a"), seen, [], 9, rates={"x": 0.01})
+    assert steady.probes == probes("a:x", "a:x#1", "a:x#2")
+    plain = step(train("a"), seen, [], 9, selects=False)
+    assert plain.probes == (Probe(("a",), None, 1), Probe(("a",), None, 2))
+
+
 def test_of_thousands_of_failing_tests_a_sample_is_searched() -> None:
     """And the others of a second culprit show in the next full run."""
     broken = {"c": frozenset(f"test_{number}" for number in range(5000)), "f": frozenset({"test_z"})}

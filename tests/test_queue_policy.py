@@ -59,9 +59,9 @@ class Auditor:
                 self.problems.append(f"{task} ejected and {probe} does not fail")
 
 
-def drive(world: World, slots: int, seed: int = 0, risk: float | None = 0.1, uneven: bool = True) -> Run:
+def drive(world: World, slots: int, seed: int = 0, risk: float | None = 0.1, selects: bool = True) -> Run:
     auditor = Auditor(world)
-    run = Driver(world, slots, seed, risk=risk, watch=auditor, uneven=uneven).run()
+    run = Driver(world, slots, seed, risk=risk, watch=auditor, uneven=True, selects=selects).run()
     assert auditor.problems == []
     landed = [task for landing in run.landings for task in landing]
     assert sorted(landed + run.gone) == sorted(world.tasks)
@@ -132,6 +132,17 @@ def test_a_gate_that_names_no_tests(
     run = drive(world, many, seed)
     assert judged(world, set(breaks)) <= culprits(run) <= set(breaks)
     assert all(blame.ids == frozenset() for blame in run.blames)
+
+
+@SMALL
+@given(bad, needs(), slots, st.integers(0, 3))
+def test_a_gate_that_cannot_run_single_tests(
+    breaks: Mapping[str, frozenset[str]], built_on: Mapping[str, frozenset[str]], many: int, seed: int
+) -> None:
+    world = World(NAMES, breaks, needs=built_on, leaks=frozenset("abcdef"))
+    run = drive(world, many, seed, selects=False)
+    assert judged(world, set(breaks)) <= culprits(run) <= set(breaks)
+    assert all(blame.probe.ids is None for blame in run.blames)
 
 
 @SMALL

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mo_daemon.queue_evidence import (
     CLEARED,
@@ -150,12 +150,21 @@ def _with_needs(tasks: Iterable[str], needs: Mapping[str, frozenset[str]]) -> fr
 # -- what to do -----------------------------------------------------------------------------------------
 
 
-def step(train: Sequence[Candidate], seen: Sequence[Seen], running: Sequence[Probe], slots: int) -> Step:
+def step(
+    train: Sequence[Candidate],
+    seen: Sequence[Seen],
+    running: Sequence[Probe],
+    slots: int,
+    selects: bool = True,
+    rates: Mapping[str, float] | None = None,
+) -> Step:
     """What to do now with the waiting `train` (in landing order), given all that is known about the head.
 
     To be asked after each probe that ended, and again after each landing (with `after_landing`,
     `stripped`), ejection or hold (with `without`); of those a step has at most one.  `slots` are the probes
-    that may run at once, the running ones included.
+    that may run at once, the running ones included.  Where the gate can't run single tests (`selects`), all
+    probes are full ones.  `rates` say how often tests fail by themselves, 0 to 1, where that is known: the
+    rarer, the fewer runs prove a blame.
     """
     queue = _Queue(train, seen, running, slots)
     flaky = queue.evidence.flaky()
@@ -166,7 +175,8 @@ def step(train: Sequence[Candidate], seen: Sequence[Seen], running: Sequence[Pro
         return Step(land=land, cancel=useless, flaky=flaky)
     probes: list[Probe] = queue.unanswered()
     if bad:
-        found = search(queue.case(bad, len(probes), flaky))
+        case = queue.case(bad, len(probes), flaky)
+        found = search(replace(case, selects=selects, rates=rates or {}))
         if leaving := (*found.hold, *(blame.task for blame in found.blames)):
             gone = queue.gone(leaving)
             useless = tuple(

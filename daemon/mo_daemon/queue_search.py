@@ -5,9 +5,9 @@ shortest that fails it, and one run narrows the intervals of all tests, so sever
 together. Nothing is kept between calls: the state of the search is a function of the evidence.
 
 How sure a blame has to be is a likelihood ratio: what a culprit does (always fails with it, never without
-it) against what a test does that fails by itself in a fifth of all runs.  It has to reach 10^5, and that
-for each member the search could have ended at; by Ville's inequality no chance finding is believed more
-often than that.
+it) against what a flaky test does: fail at its known rate, or in a fifth of all runs.  It has to reach 10^5,
+and that for each member the search could have ended at; by Ville's inequality no chance finding is believed
+more often than that.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from mo_daemon.queue_evidence import SILENT, WEAK, Blame, Evidence, Probe, tells
 
-FLAKE = 0.2  # how often a test may fail by itself without costing anybody a place
+FLAKE = (
+    0.2  # how often a test may fail by itself, where nothing else is known, without costing anybody a place
+)
 SURE = math.log(1e5)
-AGAINST, FOR = -math.log(FLAKE), -math.log(1 - FLAKE)
+SURE_FULL = math.log(25)  # where each further run is a full one
 FULL_RUNS = 3  # of one set, before a failure that ids runs do not show is taken for real
 SAMPLE = 32  # tests to search by that failed in the same runs
 WEAK_RUNS = 2  # that have to be red where no test is named
@@ -36,7 +38,8 @@ class Case:
     """A red or silent set to be searched, in landing order.
 
     `needs` are the members each one needs, itself included; `weight` how likely each one is bad; `free` the
-    probes that may be started now.
+    probes that may be started now, `rates` how often tests fail by themselves.  Without `selects` the gate
+    can't run single tests.
     """
 
     segment: Set
@@ -46,6 +49,8 @@ class Case:
     running: Sequence[Probe]
     free: int
     flaky: frozenset[str] = frozenset()
+    selects: bool = True
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +185,7 @@ def _blames(states: Mapping[str, _State], settled: Collection[str]) -> tuple[Bla
 
 def _state(case: Case, test: str) -> _State:
     """By ids runs first; where these disagree, by full runs of the same set; then by full runs alone."""
-    if test in (WEAK, SILENT):
+    if test in (WEAK, SILENT) or not case.selects:
         return _follow(case, test, full=True)
     runs = len(case.evidence.full(case.segment))
     more = runs < FULL_RUNS and not case.evidence.unusable(case.segment, full=True)
@@ -276,12 +281,14 @@ def _proof(case: Case, test: str, guilty: _Guilty) -> _State:
         missing = WEAK_RUNS - evidence.counts(guilty.members, test, full)[0]
     else:
         suspects = {guilty.task, guilty.partner} - {""}
-        score = -AGAINST  # the run that began the search is what it was chosen for
+        rate = min(max(case.rates.get(test, FLAKE), 0.005), 0.5)
+        fail, passing = -math.log(rate), -math.log(1 - rate)
+        score = -fail  # the run that began the search is what it was chosen for
         for members in evidence.sets:
             against, passed = evidence.counts(members, test, full)
-            score += against * AGAINST if suspects.issubset(members) else passed * FOR - against * AGAINST
-        bar = SURE + len(suspects) * math.log(len(case.segment))
-        missing = math.ceil((bar - score) / AGAINST)
+            score += against * fail if suspects.issubset(members) else passed * passing - against * fail
+        bar = (SURE if case.selects else SURE_FULL) + len(suspects) * math.log(len(case.segment))
+        missing = math.ceil((bar - score) / fail)
     if missing > 0 and evidence.unusable(guilty.members, full):
         return _Hold(guilty.task) if full else _Doubt()
     return replace(guilty, missing=missing)
@@ -298,6 +305,8 @@ def _smaller(case: Case) -> Found:
         if verdict in ("red", "silent"):
             return search(replace(case, segment=segment[:size]))
     half = segment[: len(segment) // 2]
+    if evidence.verdict(half) == "conflict":  # though more of them merged: nothing here can be believed
+        return Found(hold=segment[:1])
     return Found(probes=tuple(_fresh(case, [(half, None)])) if half else ())
 
 
