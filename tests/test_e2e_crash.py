@@ -279,6 +279,57 @@ def test_a_kill_at_any_step_of_a_rollback(
         print(f"\nkilled at {killed} of {step} steps of a rollback: all ended alike")
 
 
+# -- a goal that goes back to its best commit ----------------------------------------------------------
+
+SIZES = ("81", "80.6", "80.2")  # each loss is within the tolerance of 0.5, both together are not
+FALLING = Plan(
+    "falling",
+    tuple(
+        TaskSpec(f"t{n}", run=sh(f"echo {size} > size"), depends_on=(f"t{n - 1}",) if n else ())
+        for n, size in enumerate(SIZES)
+    ),
+)
+GONE_BACK = "landing ejected ejected goal_scored"
+
+
+@pytest.mark.parametrize(
+    ("instant", "nth"),
+    [
+        ("after ref integration", len(SIZES) + 1),
+        pytest.param("after landing_intent", len(SIZES) + 1, marks=pytest.mark.slow),
+        pytest.param(f"before {GONE_BACK}", 1, marks=pytest.mark.slow),
+        pytest.param(f"after {GONE_BACK}", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_kill_on_the_way_back_to_the_best_commit(forge: Forge, mo: Mo, instant: str, nth: int) -> None:
+    mo.repo.commit({"size": "80\n"})
+    mo.configure(
+        gate={"command": "test -e size", "proof": "off"},
+        daemon={"idle_minutes": 0},
+        orchestrator={"tick_seconds": 0.2},
+    )
+    local = mo.repo.path / ".mo" / "local.toml"
+    local.write_text(f'{local.read_text()}[metrics.size]\ncommand = "cat size"\ntolerance = 0.5\n')
+    mo.home.create()
+    environment = {"PATH": os.environ["PATH"]}
+    spec = GoalSpec("fall-0001", "fall", FALLING, 1.0, mo.repo.head(), "main", environment=environment)
+    mo.home.drop("do", {"goal": goal_to_data(spec)})
+    code, instants = forge.daemon(mo.repo.path, instant, nth)
+    assert (code, instants[-1]) == (-9, instant)
+    finish(forge, mo, spec.id)
+    goal = mo.goal(spec.id)
+    assert (str(goal.state), goal.reason.partition(":")[0]) == (
+        "failed",
+        "metrics deteriorated over the goal",
+    )
+    assert mo.states(spec.id) == {"t0": "landed", "t1": "ejected", "t2": "ejected"}
+    assert [landing["purpose"] for landing in goal.landings] == [*["task"] * len(SIZES), "deterioration"]
+    assert [score["commit"] for score in goal.scores] == [goal.integration]
+    assert mo.repo.head(f"mo/{spec.id}/integration") == goal.integration
+    assert mo.repo.tree(goal.integration)["size"] == "81"
+    assert mo.programs() == []
+
+
 # -- real processes -----------------------------------------------------------------------------------
 
 # Writes a part, starts what a kill of the leader leaves behind (a plain child, one in a session of its own, a

@@ -35,7 +35,7 @@ from mo_git.text import count, one_line, printable
 @json_option
 @click.pass_obj
 def command(obj: Context, target: str, answers: tuple[str, ...], verdict: str | None) -> None:
-    """Show what waits for you in a goal, accept or reject what the gate doubts, answer its planner.
+    """Show what waits for you in a goal, accept or reject it, answer its planner.
 
     A task that is accepted is a candidate again, and lands when the gate is green but for what you accepted.
     On a terminal the planner's questions are asked one after another.  Elsewhere they are printed, with exit
