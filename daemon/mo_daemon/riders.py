@@ -71,6 +71,13 @@ def learnt_risks(goals: Mapping[str, GoalStatus]) -> dict[str, float]:
     return {provider: prior(landed, ejected) for provider, (landed, ejected) in ended.items()}
 
 
+def rate_of_steady(goals: Mapping[str, GoalStatus]) -> float:
+    """How often a test may fail by itself that never did here: the mean of Beta(1, 9) and all green gates."""
+    gates = [gate for goal in goals.values() for gate in goal.gates]
+    green = [gate for gate in gates if gate["result"] == "green" and gate["kind"] == "full"]
+    return 1 / (10 + sum(not gate["cached"] for gate in green))
+
+
 # -- starting early -----------------------------------------------------------------------------------
 
 

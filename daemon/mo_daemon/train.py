@@ -19,8 +19,9 @@ from mo_daemon.gate_run import FULL
 from mo_daemon.landing import Lander, evidence
 from mo_daemon.queue import Blame, Candidate, Probe, Seen
 from mo_daemon.setbacks import about
-from mo_daemon.testids import Regression
+from mo_daemon.testids import PASSED, Regression
 from mo_daemon.verdicts import listed
+from mo_git.flakes import flakes
 from mo_git.git import refs
 from mo_git.git.merge import Merge
 from mo_git.goal_status import IN_QUEUE, GoalStatus, TaskStatus
@@ -56,6 +57,7 @@ class _Train:
     seen: list[Seen] = field(default_factory=list)
     running: dict[asyncio.Task[GateRun], Probe] = field(default_factory=dict)
     runs: dict[Probe, GateRun] = field(default_factory=dict)
+    selects: bool = True  # whether the gate can run some tests only; seen when it could not
 
     def __post_init__(self) -> None:
         self.services = self.lander.services
@@ -75,7 +77,8 @@ class _Train:
         if not self.order:
             return False
         slots = 0 if self._makes_way() else self.services.settings.gate.parallel
-        step = queue.step(self.order, self.seen, list(self.running.values()), max(1, slots))
+        running = list(self.running.values())
+        step = queue.step(self.order, self.seen, running, max(1, slots), self.selects, await self._rates())
         await self._cancel(step.cancel.__contains__)
         if step.land:
             return await self._land(step.land)
@@ -232,9 +235,21 @@ class _Train:
             self.runs[probe] = run
             self.lander.record_gate(self.goal, run, probe.members)
             if probe.ids is not None and run.kind == FULL:  # the runner can't select: all tests ran
+                self.selects = False
                 number = sum(one.probe.members == probe.members for one in self.seen)
                 probe = Probe(probe.members, None, number)
             self.seen.append(Seen(probe, run.result, frozenset(run.failed_ids)))
+
+    async def _rates(self) -> dict[str, float]:
+        """How often the tests that are looked into fail by themselves, as far as is known."""
+        failed = frozenset[str]().union(*(one.bad for one in self.seen))
+        if not failed:
+            return {}
+        baseline = await self.lander.gatekeeper.baseline(self.goal, self.goal.integration)
+        known = {flake.test: flake.rate for flake in flakes(self.services.ledger.flakes_seen())}
+        rate = riders.rate_of_steady(self.services.goals)
+        steady = {test: rate for test in failed if baseline and baseline.outcomes.get(test) == PASSED}
+        return {**steady, **{test: known[test] for test in failed & known.keys()}}
 
     async def _cancel(self, decided: Callable[[Probe], bool]) -> None:
         """End runs whose answer is not needed any more."""
