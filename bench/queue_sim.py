@@ -173,7 +173,7 @@ def table(slots: Sequence[int], options: Options) -> Iterator[str]:
 
 def rows(context: Context) -> Iterator[Row]:
     """The rows of `python -m bench`: two slots, in full runs, against halving; and false ejections."""
-    options = Options(seeds=3 if context.quick else 30)
+    options = Options(seeds=20 if context.quick else 100)
     for rate, goals in GOALS.items():
         base = simulate(halving, rate, options)
         chained = simulate(chain, rate, options)
