@@ -142,7 +142,9 @@ def test_a_test_that_goes_with_its_file_waits_and_lands_when_accepted(
     assert {one["id"]: one["state"] for one in document["tasks"]} == {"gone": "landed", "after": "landed"}
     assert [one["accepted"] for one in document["tasks"]] == [[SUB], []]
     landed = document["landings"][0]["commit"]
-    assert [gate["result"] for gate in document["gates"] if gate["commit"] == landed] == ["red", "green"]
+    whole = [gate for gate in document["gates"] if gate["kind"] == "full"]
+    *before, last = [one["result"] for one in whole if one["commit"] == landed]
+    assert (set(before), last) == ({"red"}, "green")
     assert "mo review" not in project("status").out
     assert f"accepted   {SUB}" in project("show", f"{goal}/gone").out
 

@@ -207,7 +207,8 @@ def _dropped_gates(goal: GoalStatus, why: str) -> list[NewFact]:
 def evidence(run: GateRun) -> dict[str, Any]:
     """Why a red gate put a candidate out: failing ids and the end of the log."""
     ids = list(run.failed_ids)
-    why = f"gate red: {listed(ids) if ids else run.reason}"
+    measured = any(is_metric(one) for one in ids)  # of a metric the reason says from what to what
+    why = f"gate red: {listed(ids) if ids and not measured else run.reason}"
     return {
         "why": why,
         "evidence": {"commit": run.commit, "failed_ids": ids, "log": str(run.log), "log_tail": tail(run.log)},

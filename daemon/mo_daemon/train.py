@@ -17,6 +17,7 @@ from mo_daemon.chain import Chain
 from mo_daemon.gate import GREEN, RED, UNKNOWN, GateRun
 from mo_daemon.gate_run import FULL
 from mo_daemon.landing import Lander, evidence
+from mo_daemon.metrics import is_metric
 from mo_daemon.queue import Blame, Candidate, Probe, Seen
 from mo_daemon.setbacks import about
 from mo_daemon.testids import PASSED, Regression
@@ -340,7 +341,8 @@ def _blamed(found: Mapping[str, Any], blame: Blame) -> dict[str, Any]:
     why, details = found["why"], dict(found["evidence"])
     if blame.ids:
         details["failed_ids"] = sorted(blame.ids)
-        why = "gate red: " + listed(details["failed_ids"])
+        if not any(is_metric(one) for one in blame.ids):  # of a metric the run says from what to what
+            why = "gate red: " + listed(details["failed_ids"])
     if blame.partner:
         details["partner"] = blame.partner
         why += f" (only together with {blame.partner})"
