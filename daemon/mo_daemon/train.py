@@ -29,6 +29,7 @@ from mo_git.goal_status import IN_QUEUE, GoalStatus, TaskStatus
 from mo_git.model import GoalState, Kind
 
 LOOK_SECONDS = 1.0  # how often a train with a free gate looks for new candidates
+NOT_BY_CHANCE = 1e-5  # how often a test vanishes, or a metric falls, by itself
 CONFLICT = "conflict"  # a verdict: these members do not merge
 
 
@@ -249,8 +250,11 @@ class _Train:
         baseline = await self.lander.gatekeeper.baseline(self.goal, self.goal.integration)
         known = {flake.test: flake.rate for flake in flakes(self.services.ledger.flakes_seen())}
         rate = riders.rate_of_steady(self.services.goals)
-        steady = {test: rate for test in failed if baseline and baseline.outcomes.get(test) == PASSED}
-        return {**steady, **{test: known[test] for test in failed & known.keys()}}
+        rates = {test: rate for test in failed if baseline and baseline.outcomes.get(test) == PASSED}
+        worse = [run.regression for run in self.runs.values() if run.regression]
+        gone = {test for one in worse for test in (*one.missing, *one.newly_skipped)}
+        rates |= dict.fromkeys(gone | {test for test in failed if is_metric(test)}, NOT_BY_CHANCE)
+        return {**rates, **{test: known[test] for test in failed & known.keys()}}
 
     async def _cancel(self, decided: Callable[[Probe], bool]) -> None:
         """End runs whose answer is not needed any more."""
