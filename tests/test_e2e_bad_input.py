@@ -566,6 +566,7 @@ def test_settings_of_the_environment_reach_a_daemon_that_runs(mo: Mo, good: str)
 # -- the ledger ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_ledger_of_a_newer_mo(mo: Mo, good: str) -> None:
     mo.configure(**NO_PROOF)
     mo("do", good)

@@ -149,6 +149,7 @@ def test_a_test_that_goes_with_its_file_waits_and_lands_when_accepted(
     assert f"accepted   {SUB}" in project("show", f"{goal}/gone").out
 
 
+@pytest.mark.slow
 def test_a_test_that_goes_without_its_file_being_touched_is_red(by_pytest: Mo) -> None:
     deselects = (
         "def pytest_collection_modifyitems(items):\n"
@@ -190,6 +191,7 @@ def test_what_is_rejected_is_ejected(project: Mo) -> None:
     assert f"{named} does not wait for you: it is ejected" in refused.err
 
 
+@pytest.mark.slow
 def test_an_acceptance_is_for_this_attempt_and_for_nothing_else(project: Mo) -> None:
     """Accepted are the ids; other damage of the same task stays red, and a new attempt is looked at again."""
     gone = writing("gone", {"tests/test_sub.py": ""})
@@ -221,6 +223,7 @@ FORGIVING = (
 )
 
 
+@pytest.mark.slow
 def test_a_configuration_that_forgives_everything_hides_nothing(by_pytest: Mo) -> None:
     """With it the gate is green; with the former one it is not."""
     ran = do(
@@ -274,6 +277,7 @@ def test_the_gate_s_own_script_is_an_input(mo: Mo) -> None:
     )
 
 
+@pytest.mark.slow
 def test_state_that_leaks_into_another_test_is_red(project: Mo) -> None:
     """The new test passes, and so does the old one alone; together they do not."""
     leaks = "import unittest\n\nimport calc\n\n\nclass ALeak(unittest.TestCase):\n    def test_a(self):\n"

@@ -234,6 +234,7 @@ def test_a_gate_that_names_its_interpreter(mo: Mo, tmp_path: Path, tier: str) ->
     )
 
 
+@pytest.mark.slow
 def test_code_that_is_on_a_path_and_not_installed(mo: Mo, tmp_path: Path, tier: str) -> None:
     """Nothing can be installed, so the search path is the remedy; it works."""
     mo.repo.commit({name: text for name, text in SRC_LAYOUT.items() if name != "pyproject.toml"})
@@ -599,6 +600,7 @@ NEEDS_VENDOR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", ["", pytest.param("pwd > vendor/where", marks=pytest.mark.slow)])
 def test_set_up_runs_once_per_slot_or_once_for_all(mo: Mo, shared: Path, more: str, tier: str) -> None:
     """What names no place is cloned into other slots; what does is made again in each.
@@ -672,6 +674,7 @@ def test_a_gate_that_fails_to_answer_every_other_time(mo: Mo, shared: Path) -> N
     ]
 
 
+@pytest.mark.slow
 def test_gates_of_goals_and_settings_do_not_mix(mo: Mo, shared: Path) -> None:
     mo.repo.commit(FLAT)
 
@@ -701,6 +704,7 @@ def test_gates_of_goals_and_settings_do_not_mix(mo: Mo, shared: Path) -> None:
         assert {log.read_text().splitlines()[0] for log in logs} == {f"$ {gate(name)}"}
 
 
+@pytest.mark.slow
 def test_a_gate_that_changes_under_a_running_goal_is_proved_first(mo: Mo, sealed: Path) -> None:
     """`true` would let anything land: the goal halts instead, and goes on with a better one."""
     mo.repo.commit(FLAT)
@@ -725,6 +729,7 @@ def test_a_gate_that_changes_under_a_running_goal_is_proved_first(mo: Mo, sealed
     assert mo.states(goal) == {"bad": "ejected"}
 
 
+@pytest.mark.slow
 def test_a_package_installed_later_is_noticed(mo: Mo, tmp_path: Path, tier: str) -> None:
     """The proof and the remembered verdicts belong to the environment as it was.
 

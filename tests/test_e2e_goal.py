@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mo_git.goal_status import GoalStatus
 from mo_git.ledger.reader import Reader
 from mo_git.lifecycle import has_ended
@@ -530,6 +532,7 @@ def test_retries_wait_longer_each_time(mo: Mo) -> None:
 # -- gates that say no, or nothing --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_base_whose_tests_already_fail(mo: Mo) -> None:
     repo = mo.repo
     repo.commit({**case("good", "pass"), **case("bad", "self.fail('as before')")})

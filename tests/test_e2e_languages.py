@@ -153,6 +153,7 @@ test('zero', () => { expect(add(0, 0)).toBe(0); });
 """
 
 
+@pytest.mark.slow
 def test_node_test(mo: Mo) -> None:
     require("node")
     mo.repo.commit({"calc.mjs": ADD, "test/calc.test.mjs": NODE_TEST})

@@ -49,6 +49,7 @@ def test_branches_land_each_gated_with_the_persons_commits(mo: Mo) -> None:
     assert "from" in mo("show", f"{goal['id']}/two").out
 
 
+@pytest.mark.slow
 def test_a_red_branch_is_ejected_and_the_others_land(mo: Mo) -> None:
     repo = mo.repo
     mo.home.create()

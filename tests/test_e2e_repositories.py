@@ -537,6 +537,7 @@ def whole_way(mo: Mo) -> None:
     assert repo.git(*ours, "cat-file", "commit", "main").count("gpgsig") == 0
 
 
+@pytest.mark.slow
 def test_hooks_of_the_repository_are_not_run(repo: RepoBuilder, tmp_path: Path, drive: Drive) -> None:
     trace = tmp_path / "trace"
     mo = drive(repo)

@@ -284,6 +284,7 @@ def test_a_red_gate_sends_the_task_back_with_the_evidence(world: World) -> None:
     assert "Its files are in the worktree" in prompt
 
 
+@pytest.mark.slow
 def test_a_task_that_stays_red_is_ejected_in_the_end(world: World) -> None:
     world.repo.commit(TESTS)
     world.configure(**UNITTEST)

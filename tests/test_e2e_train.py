@@ -76,7 +76,9 @@ def sixty_four() -> list[dict[str, Any]]:
     return tasks
 
 
-@pytest.mark.parametrize("parallel", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("parallel", [1, 2])
 def test_of_sixty_four_exactly_the_culprits_are_out(mo: Mo, parallel: int) -> None:
     counted = Counted(mo, parallel)
     found = finish(mo, start(mo, sixty_four()), 300)

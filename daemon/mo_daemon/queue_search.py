@@ -281,7 +281,7 @@ def _proof(case: Case, test: str, guilty: _Guilty) -> _State:
         missing = WEAK_RUNS - evidence.counts(guilty.members, test, full)[0]
     else:
         suspects = {guilty.task, guilty.partner} - {""}
-        rate = min(max(case.rates.get(test, FLAKE), 0.005), 0.5)
+        rate = min(max(case.rates.get(test, FLAKE), 1e-6), 0.5)
         fail, passing = -math.log(rate), -math.log(1 - rate)
         score = -fail  # the run that began the search is what it was chosen for
         for members in evidence.sets:
