@@ -100,8 +100,8 @@ def test_pytest(mo: Mo) -> None:
     file = "tests/test_calc.py::tests.test_calc"
     add, zero = f"{file}::test_add", [f"{file}::test_zero[0]", f"{file}::test_zero[1]"]
     assert run(mo, PYTHON_TASKS | more) == (
-        {**STATES, "skips": "ejected", "deletes": "ejected"},
-        {"bad": [add], "broken": [file, add, *zero], "skips": [add], "deletes": zero},
+        {**STATES, "skips": "awaiting_person", "deletes": "awaiting_person"},
+        {"bad": [add], "broken": [file, add, *zero]},
     )
 
 

@@ -234,12 +234,12 @@ class _Train:
         await asyncio.gather(*done)  # what one raises is raised here
         for task, probe in ended.items():
             run = task.result()
-            self.runs[probe] = run
             self.lander.record_gate(self.goal, run, probe.members)
             if probe.ids is not None and run.kind == FULL:  # the runner can't select: all tests ran
                 self.selects = False
-                number = sum(one.probe.members == probe.members for one in self.seen)
-                probe = Probe(probe.members, None, number)
+                full = [one.probe for one in self.seen if one.probe.ids is None]
+                probe = Probe(probe.members, None, sum(one.members == probe.members for one in full))
+            self.runs[probe] = run
             self.seen.append(Seen(probe, run.result, frozenset(run.failed_ids)))
 
     async def _rates(self) -> dict[str, float]:
@@ -268,8 +268,7 @@ class _Train:
 
     async def _land(self, members: tuple[str, ...]) -> bool:
         """Move integration over these members; False where somebody else moved it."""
-        goal, tree = self.goal, self.runs[Probe(members)].tree
-        facts = []
+        goal, facts = self.goal, []
         for count, name in enumerate(members, 1):
             commit = await self._commit(members[:count])
             assert isinstance(commit, str)
@@ -283,7 +282,7 @@ class _Train:
         if self._gone():
             return True
         self._note_flakes(members)
-        head = facts[-1].data["commit"]
+        head, tree = facts[-1].data["commit"], facts[-1].data["tree"]
         await self.lander.advance(goal, head, tree, members, "task", facts)
         if goal.integration != head:
             return False
@@ -328,7 +327,9 @@ class _Train:
         return max(reversed(red), key=lambda one: shows(*one))[1]
 
     def _hold(self, name: str) -> None:
-        run = next(run for probe, run in self.runs.items() if name in probe.members and run.result == UNKNOWN)
+        silent = [(probe, run) for probe, run in self.runs.items() if run.result == UNKNOWN]
+        about_it = [(len(probe.members), run) for probe, run in silent if name in probe.members]
+        run = min(about_it, key=lambda one: one[0])[1]  # the smaller the set, the surer it is about this one
         reason = f"the gate gives no verdict: {run.reason}"
         task = self.goal.tasks[name]
         self.services.record([about(self.goal, task, Kind.HELD, reason=reason, log=str(run.log))])

@@ -84,6 +84,8 @@ def _try(git: Git, worktree: Path, commit: str) -> FastForward:
     done = git("merge", *options.split(), commit, check=False)
     if done.code == 0:
         return FastForward(True, uncommitted=tuple(sorted(_dirty(git) | _untracked(git))))
+    if "Not possible to fast-forward" in done.error_text:  # somebody was quicker than this merge
+        return FastForward(False, Refusal.NOT_FAST_FORWARD)
     coming = _names(git, "diff", "--name-only", "--no-renames", "-z", head, commit)
     if coming and not coming & staged and _applied(git, commit, coming):
         return _undone(git, commit, done)
