@@ -180,7 +180,7 @@ def _show(obj: Context, repository: Path, start: str, status: GoalStatus, result
         say(obj, "\n" + views.graph_text(status, use_color(obj)))
         for line in _story(status, result):
             click.echo(line)
-        click.echo("\nThe integration branch; every merge on it passed the tests:\n")
+        click.echo("\nThe integration branch; each landing on it passed the tests:\n")
         click.echo(git.text("log", "--graph", "--oneline", f"mo/{status.id}/integration"))
     moved = "MOVED" if tip != start else "did not move"
     click.echo(f"\n{_BRANCH} {moved}: {git.text('log', '-1', '--oneline', _BRANCH)}")
