@@ -15,7 +15,7 @@ import pytest
 from mo_daemon.runners import instrument_for, merge_environment
 from mo_daemon.selecting import select, uncached
 from mo_git.model import Command
-from tests.need import NODE_MODULES, require_npm
+from tests.need import require, require_npm
 from tests.test_runners import NODE_FILES, PYTEST_FILES, UNITTEST_FILES, rust_environment, write
 
 PY = shlex.quote(sys.executable)
@@ -194,8 +194,7 @@ def test_pytest_with_a_file_that_does_not_load(tmp_path: Path) -> None:
 
 
 def test_pytest_behind_npm(tmp_path: Path) -> None:
-    if not shutil.which("npm"):
-        pytest.skip("npm is not installed")
+    require("npm")
     scripts = f'{{"scripts": {{"test": "{sys.executable} -m pytest -q"}}}}'
     top = write(tmp_path / "top", {**PYTEST_FILES, "package.json": scripts})
     assert selected("npm test", top, [f"{A}::test_bad"]) == {f"{A}::test_bad": "failed"}
@@ -221,11 +220,11 @@ def test_unittest(tmp_path: Path, ids: list[str], expected: dict[str, str]) -> N
     assert selected(f"{PY} -m unittest discover -s tests -f", top, ids) == expected
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 @pytest.mark.parametrize(
     "command", ["node --test test/", ("node", "--test"), "node --test --test-timeout=60000"]
 )
 def test_node(tmp_path: Path, command: Command) -> None:
+    require("node")
     top = write(tmp_path / "top", NODE_FILES)
     a = "test/a.test.js"
     ids = {f"{a}::bad": "failed", f"{a}::outer > inner": "passed", f"{a}::parent > child": "passed"}
@@ -240,9 +239,9 @@ def test_node(tmp_path: Path, command: Command) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
 @pytest.mark.parametrize("command", ["go test ./...", ("go", "test", "-v", "./...")])
 def test_go(tmp_path: Path, command: Command) -> None:
+    require("go")
     a = 'package a\nimport "testing"\nfunc TestA(t *testing.T) { t.Run("x y", func(t *testing.T) {}) }\n'
     files = {
         "go.mod": "module example.org/m\n\ngo 1.18\n",
@@ -263,8 +262,8 @@ def test_go(tmp_path: Path, command: Command) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("cargo"), reason="cargo is not installed")
 def test_cargo(tmp_path: Path) -> None:
+    require("cargo")
     files = {
         "Cargo.toml": '[package]\nname = "m"\nversion = "0.1.0"\nedition = "2021"\n',
         "src/lib.rs": (
@@ -302,9 +301,9 @@ def test_vitest(tmp_path: Path, command: Command) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (NODE_MODULES / "jest").is_dir(), reason="jest is not installed")
 @pytest.mark.parametrize("command", ["npx --no -- jest", "npm test"])
 def test_jest(tmp_path: Path, command: Command) -> None:
+    modules = require_npm("jest")
     files = {
         "package.json": '{"name": "calc", "scripts": {"test": "jest"}}',
         "a.test.js": (
@@ -314,7 +313,7 @@ def test_jest(tmp_path: Path, command: Command) -> None:
         "b.test.js": "test('adds', () => {});\n",
     }
     top = write(tmp_path / "top", files)
-    (top / "node_modules").symlink_to(NODE_MODULES)
+    (top / "node_modules").symlink_to(modules)
     ids = {"a.test.js::outer (x) inner": "passed", "a.test.js::adds more": "failed"}
     assert selected(command, top, [*ids, "a.test.js::gone", "gone.js::x"]) == ids
     assert selected(command, top, ["gone.js::x"]) == {}
