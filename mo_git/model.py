@@ -252,6 +252,7 @@ class Kind(StrEnum):
     ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what the gate doubts
     REBASED = "rebased"  # commit, tree, base: the same work on another base
     RETRIED = "retried"  # hint
+    RUN_ENDED = "run_ended"  # provider, phase, class, until, started: how a run of an agent ended
     USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
 
     GOAL_CREATED = "goal_created"  # estimate

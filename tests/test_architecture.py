@@ -64,6 +64,8 @@ RULES = (
     *(
         "mo_daemon.decide",
         "mo_daemon.allowance",
+        "mo_daemon.breakers",
+        "mo_daemon.escalation",
         "mo_daemon.queue",
         "mo_daemon.queue_*",
         "mo_daemon.riders",

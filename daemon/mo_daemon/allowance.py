@@ -18,13 +18,22 @@ class Room:
 
     `caps` are runs of each agent at once.  `memory` is how many further agents have room in free memory
     (None: any number).  `at_work` are the agents that run, and whether each has its memory already.
+    `closed`: agent -> why none of it may start; `starts`: agent -> how many may start yet.
     """
 
     def __init__(
-        self, slots: int, caps: Mapping[str, int], memory: int | None, at_work: Sequence[tuple[str, bool]]
+        self,
+        slots: int,
+        caps: Mapping[str, int],
+        memory: int | None,
+        at_work: Sequence[tuple[str, bool]],
+        closed: Mapping[str, str] | None = None,
+        starts: Mapping[str, int] | None = None,
     ) -> None:
         self.slots = slots
         self._caps = caps
+        self._closed = closed or {}
+        self._starts = dict(starts or {})
         self._used = Counter(agent for agent, _ in at_work)
         self._more: int | None = None
         if memory is not None:
@@ -33,7 +42,11 @@ class Room:
 
     def refusal(self, agent: str) -> str:
         """Why no run of this agent may start now; empty where one may, and for what is no agent."""
+        if why := self._closed.get(agent):
+            return why
         used = self._used[agent]
+        if self._starts.get(agent, 1) <= 0:
+            return f"{agent} has its starts of this minute"
         if agent and used >= self._caps.get(agent, used + 1):
             return f"{used} {agent} {'agent runs' if used == 1 else 'agents run'} already"
         if agent and self._more is not None and self._more <= 0:
@@ -45,6 +58,8 @@ class Room:
         self.slots -= 1
         if agent:
             self._used[agent] += 1
+            if agent in self._starts:
+                self._starts[agent] -= 1
             self._more = None if self._more is None else self._more - 1
 
 

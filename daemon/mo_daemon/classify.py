@@ -50,7 +50,7 @@ POLICIES: Mapping[F, Policy] = {
     F.OVERLOADED: Policy(None, backoff=True),
     F.NETWORK: Policy(None, backoff=True),
     F.PROVIDER_DOWN: Policy(None, backoff=True),
-    F.CONTEXT_OVERFLOW: Policy(1, rework=True),
+    F.CONTEXT_OVERFLOW: Policy(2, rework=True),  # in a new session, then with a larger context
     F.AUTH: Policy(0),
     F.NO_CREDIT: Policy(0),
     F.BAD_MODEL: Policy(0),

@@ -26,7 +26,9 @@ class Limits:
     `agent_of` names who does a task (None: who plans the goal); empty: nobody that counts.  `caps` are runs
     of each agent at once.  `memory` is how many further agents have room in free memory; None: any number.
     Plain commands count against `parallel` alone.  `speculate` is `converge.speculate`; `apart` are heads
-    with candidates that do not merge onto them, so nothing can start from there.
+    with candidates that do not merge onto them, so nothing can start from there.  `closed`: agent -> why
+    its provider takes nothing now; `starts`: agent -> starts that are left of this minute; `resets`: when
+    one of both may have changed.
     """
 
     parallel: int
@@ -36,6 +38,9 @@ class Limits:
     agent_of: AgentOf = lambda _goal, _task: ""
     speculate: str = "off"
     apart: Collection[tuple[str, ...]] = ()
+    closed: Mapping[str, str] = field(default_factory=dict)
+    starts: Mapping[str, int] = field(default_factory=dict)
+    resets: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +333,7 @@ def _starts(
     waiting: dict[str, dict[str, int]] = {}
     slots = limits.parallel - sum(key.startswith(("attempt ", "plan ")) for key in taken)
     at_work = list(agents_at_work(goals, taken, limits.agent_of, now))
-    room = Room(slots, limits.caps, limits.memory, at_work)
+    room = Room(slots, limits.caps, limits.memory, at_work, limits.closed, limits.starts)
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
         if room.slots <= 0:
             break
@@ -429,8 +434,8 @@ def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
     )
 
 
-def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:
-    """When the next waiting task, or plan, may start, if that is in the future."""
+def next_wake(goals: Mapping[str, GoalStatus], now: float, resets: Iterable[float] = ()) -> float | None:
+    """When the next waiting task, or plan, may start, or an agent may again, if that is in the future."""
     open_goals = [goal for goal in goals.values() if may_start(goal)]
     times = [goal.planning.not_before for goal in open_goals if goal.needs_plan]
     times += [
@@ -439,4 +444,4 @@ def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:
         for task in goal.tasks.values()
         if task.state is TaskState.WAITING
     ]
-    return min((time for time in times if time > now), default=None)
+    return min((time for time in (*times, *resets) if time > now), default=None)

@@ -46,6 +46,7 @@ from mo_daemon.operations import Operator
 from mo_daemon.paid_run import COMMAND
 from mo_daemon.planning import assign_planner, plan_goal
 from mo_daemon.preparing import prepare_goal
+from mo_daemon.provider_limits import Providers
 from mo_daemon.publishing import Publisher
 from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
@@ -89,6 +90,8 @@ class Engine:
         self.foresight = Foresight(services.repo, services.state / "forecast")
         self.stopping = False
         self.active_at = services.now()
+        self._providers = Providers()
+        self._resets: tuple[float, ...] = ()  # when a provider takes more
         self._publisher = Publisher(services, about)
         self._reload = reload
         self._jobs: dict[str, asyncio.Task[None]] = {}
@@ -177,7 +180,7 @@ class Engine:
         """Until something changed, the next retry is due, or the next scan."""
         now = self.services.now()
         seconds = self.services.settings.orchestrator.tick_seconds
-        due = next_wake(self.goals, now)
+        due = next_wake(self.goals, now, self._resets)
         if due is not None:
             seconds = min(seconds, due - now)
         if (left := self._publisher.seconds_left()) is not None:
@@ -196,7 +199,9 @@ class Engine:
         answered = False
         if self.book.is_writable():
             answered = self._try_requests()
-            for action in decide(self.goals, frozenset(self._jobs), self._limits(), self.services.now()):
+            limits = self._limits()
+            self._resets = limits.resets
+            for action in decide(self.goals, frozenset(self._jobs), limits, self.services.now()):
                 if isinstance(action, Record):
                     self.book.record(action.facts)
                 elif isinstance(action, Stop):
@@ -246,20 +251,20 @@ class Engine:
             )
         )
         agents = self.services.settings.agents
-        caps = {
-            name: entry.max_parallel or agents.max_parallel
-            for name, entry in self.services.settings.roster.items()
-        }
+        providers = self._providers.limits(self.goals, self.services.settings, self.services.now())
         look = agents.memory_mb and not self.is_idle()
         memory = memory_room(agents.memory_mb) if look else None
         return Limits(
             settings.max_parallel,
             hold,
-            caps,
+            providers.caps,
             memory,
             self._agent_of,
             self.services.settings.converge.speculate,
             frozenset(self.services.apart),
+            providers.closed,
+            providers.starts,
+            providers.resets,
         )
 
     def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:

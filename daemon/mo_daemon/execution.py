@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
-from mo_daemon import environment, harvest, names, paid_run, quarters, resolving, templates
+from mo_daemon import environment, escalation, harvest, names, paid_run, quarters, resolving, templates
 from mo_daemon.agent_run import Deadlines
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
@@ -15,18 +16,31 @@ from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND, PaidRun
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
+from mo_git.git.binary import Git
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import FailureClass, GoalSpec, Kind, Phase, TaskSpec
 
+SAID_LIMIT = 4000  # characters of the last messages of a run that failed
+
 
 def assign(
-    services: Services, goal: GoalSpec, task: TaskSpec, avoid: frozenset[str] = frozenset()
+    services: Services,
+    goal: GoalSpec,
+    task: TaskSpec,
+    avoid: frozenset[str] = frozenset(),
+    so_far: TaskStatus | None = None,
 ) -> Choice | NoAgent:
-    """Who does the task: a command by itself, a prompt by the agent that routing names."""
+    """Who does the task: a command by itself, a prompt by the agent that routing names.
+
+    How it went `so_far` may ask for another model.
+    """
     if not task.by_agent:
         return Choice(COMMAND, "", "run" if task.run is not None else "from")
     phase_flag = goal.phase_providers.get(Phase.EXECUTE, "")
-    wish = Wish(goal.provider, task.provider, phase_flag, task.model, task.complexity)
+    failures = so_far.failures if so_far else ()
+    level = escalation.level(task.complexity, failures)
+    room = escalation.needs_room(failures)
+    wish = Wish(goal.provider, task.provider, phase_flag, task.model, level, room)
     return route(Phase.EXECUTE, wish, services.routes, avoid)
 
 
@@ -41,7 +55,7 @@ def chosen(
 ) -> Choice | NoAgent:
     """Who makes the next attempt of a task: it may come back only to have a conflict resolved."""
     if task.resolve is None:
-        return assign(services, goal.spec, task.spec, avoid)
+        return assign(services, goal.spec, task.spec, avoid, task)
     if task.resolve["resolution"] == Rung.AGENT:
         return resolver(services, goal.spec, avoid)
     return Choice(COMMAND, "", "rebuilds what conflicts")
@@ -84,7 +98,9 @@ async def run(attempt: Attempt) -> Outcome:
     )
     services.record([ended, *paid.usage(outcome.usage)])
     if outcome.failure is not None:
-        raise AttemptFailed(outcome.failure, outcome.reason, exit_code=ending.code, retry_at=outcome.retry_at)
+        said = {"said": outcome.summary[:SAID_LIMIT]} if outcome.summary else {}
+        more = {"exit_code": ending.code, "retry_at": outcome.retry_at}
+        raise AttemptFailed(outcome.failure, outcome.reason, **more, **said)
     return outcome
 
 
@@ -149,10 +165,17 @@ async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
     template = await services.git(templates.load, str(attempt.phase), services.home, services.environ)
     lessons = await services.git(templates.lessons, services.home, services.environ)
     if attempt.conflict is None:
-        return brief(template, goal, task, team, log, lessons, goes_on=attempt.goes_on)
+        done = await services.git(_done_so_far, attempt) if attempt.goes_on else ()
+        return brief(template, goal, task, team, log, lessons, goes_on=attempt.goes_on, done=done)
     return await services.git(
         resolving.brief, template, services.repo, attempt.conflict, goal, task, team, log, lessons
     )
+
+
+def _done_so_far(attempt: Attempt) -> tuple[str, ...]:
+    """The files that the work of the attempt before has changed."""
+    listed = Git(attempt.slot.path)("diff", "--name-only", "--no-renames", "-z", attempt.base).out
+    return tuple(os.fsdecode(name) for name in listed.split(b"\0") if name)
 
 
 def attempt_limit(services: Services, task: TaskSpec) -> float:

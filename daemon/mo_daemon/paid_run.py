@@ -10,7 +10,7 @@ from pathlib import Path
 from mo_daemon import quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
-from mo_daemon.agents.protocol import Agent, Job, Usage
+from mo_daemon.agents.protocol import Agent, Job, Outcome, Usage
 from mo_daemon.budget import exhausted, room
 from mo_daemon.classify import PASSING, RetrySettings
 from mo_daemon.containment import Cell
@@ -45,8 +45,9 @@ class PaidRun:
         """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started."""
         services = self.services
         given = quarters.credentials(services, self.agent.name)
+        started = services.now()
         try:
-            return await run_agent(
+            finished = await run_agent(
                 services,
                 self.agent,
                 replace(job, environ=given.environ),
@@ -66,6 +67,21 @@ class PaidRun:
         finally:
             services.live.pop(self.name, None)
             services.say(self.name, None)
+        services.record(self._ended(started, finished.outcome))
+        return finished
+
+    def _ended(self, started: float, outcome: Outcome) -> list[NewFact]:
+        """How it ended, for the limits of its provider: whatever the phase."""
+        if self.agent.name == COMMAND:
+            return []
+        data = {
+            "provider": self.agent.name,
+            "phase": self.phase,
+            "class": outcome.failure or "",
+            "until": outcome.retry_at,
+            "started": started,
+        }
+        return [NewFact(self.goal.id, Kind.RUN_ENDED, data, self.task, self.n)]
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mo_daemon.escalation import LARGE
 from mo_git.model import Phase
 
 AUTO = "auto"
@@ -21,7 +22,7 @@ class Routes:
 
     `usable` maps every known agent to why it cannot be used (empty: it can).  `chosen_defaults` are the
     phases whose default a person set; the built-in ones yield to `default_provider`.  `models` maps an
-    agent to its models by complexity.
+    agent to its models by complexity, and to the one with the largest context.
     """
 
     usable: Mapping[str, str]
@@ -35,13 +36,17 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What goal and task say: names of agents, `auto` or empty; `model` of the task; `complexity`."""
+    """What goal and task say: names of agents, `auto` or empty; `model` of the task; `complexity`.
+
+    `room`: the context of the usual model is too small, whoever named that.
+    """
 
     flag: str = ""
     task: str = ""
     phase_flag: str = ""
     model: str = ""
     complexity: str = "moderate"
+    room: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +106,5 @@ def _order(phase: Phase, routes: Routes) -> list[str]:
 
 
 def _model(agent: str, wish: Wish, routes: Routes) -> str:
-    return wish.model or routes.models.get(agent, {}).get(wish.complexity, "")
+    models = routes.models.get(agent, {})
+    return (wish.room and models.get(LARGE, "")) or wish.model or models.get(wish.complexity, "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mo_daemon import execution, queue, resolving
+from mo_daemon import escalation, execution, queue, resolving
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import GiveUp, TryAgain, next_step
 from mo_daemon.ladder import Rung, Situation, next_rung
@@ -18,7 +18,7 @@ from mo_daemon.routing import Choice
 from mo_daemon.services import Services
 from mo_git.git.merge import Merge
 from mo_git.goal_status import GoalStatus, TaskStatus
-from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact
+from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, agent_section
 
 # Neither the agent's fault nor the task's: they count against no limit.
 _UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED})
@@ -53,6 +53,8 @@ def follow_up(
     if failure in UNUSABLE and task.spec.by_agent and _somebody_else(services, goal, task, provider):
         return [again]
     step = _next_step(services, task, failure, reason, stated)
+    if failure is FailureClass.CONTEXT_OVERFLOW and isinstance(step, TryAgain):
+        step = _with_more_room(services, task, step)
     if isinstance(step, TryAgain):
         return [about(goal, task, Kind.RETRY_SCHEDULED, not_before=step.not_before, why=step.why)]
     if task.resolve is not None:
@@ -75,6 +77,19 @@ def _next_step(
         now=services.now(),
         jitter=services.jitter(),
         stated=stated,
+    )
+
+
+def _with_more_room(services: Services, task: TaskStatus, step: TryAgain) -> TryAgain | GiveUp:
+    """A new session first; where that was full, too, only a larger context helps."""
+    agent = task.attempts[-1].provider
+    if not escalation.needs_room([*task.failures, FailureClass.CONTEXT_OVERFLOW]):
+        return step
+    if services.routes.models.get(agent, {}).get(escalation.LARGE):
+        return step
+    key = f"{agent_section(agent)}.models.{escalation.LARGE}"
+    return GiveUp(
+        f"{step.why}, also in a new session: split the task, or set {key} to a model with more room"
     )
 
 
