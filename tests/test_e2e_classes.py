@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from mo_daemon.classify import SALVAGED
+from mo_git.lifecycle import has_ended
 from mo_git.model import FailureClass as F
 from tests.agents import AGAIN, KINDS, do, endings, keys, program, run, settings
 from tests.driver import Mo, plan
@@ -109,7 +110,7 @@ def usage_limit(kind: str, at: int) -> dict[str, Any]:
     return {"status": 429, "error": {"type": "rate_limit_error", "message": "limit"}, "headers": headers}
 
 
-def of_the_program(kind: str, reset: int) -> dict[str, Row]:
+def of_the_program(kind: str) -> dict[str, Row]:
     """What differs from program to program."""
     rows = {
         str(failure): Row(
@@ -122,7 +123,6 @@ def of_the_program(kind: str, reset: int) -> dict[str, Row]:
     }
     child = f"tail -f /dev/null child-of-{kind}"  # claude refuses to sleep
     return rows | {
-        "usage_limit": Row((usage_limit(kind, reset),), (F.USAGE_LIMIT,)),
         "network": Row(({"drop": True, "until": AGAIN},), (F.NETWORK, None)),
         "timeout": Row(({"hang": "before"},), (F.TIMEOUT,), {"timeout": 20, "max_attempts": 1}),
         "crash": Row(({"run": child, "until": AGAIN},), (F.CRASH, None)),
@@ -204,11 +204,7 @@ def configure(mo: Mo, api: StubApi, **tables: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
-    reset = int(time.time()) + HOUR
-    if kind == "claude":  # only subscriptions tell when a limit ends
-        agents.environ = {**agents.environ, "CLAUDE_CODE_OAUTH_TOKEN": "test-token"}
-        del agents.environ["ANTHROPIC_API_KEY"]
-    rows = of_the_program(kind, reset) | (BY_LOOKING if kind == "codex" else {})
+    rows = of_the_program(kind) | (BY_LOOKING if kind == "codex" else {})
     file = agents.repo.path.parent / "plan.json"
     file.write_text(plan([task(kind, name, row) for name, row in rows.items()]))
     agents("do", f"@{file}", "--detach", "-j", "4")
@@ -217,22 +213,13 @@ def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
     agents.wait_for(lambda: bool(children(mark)), 60)
     os.kill(program_above(children(mark)[0], kind), signal.SIGKILL)
     agents.wait_for(lambda: not children(mark), 60)
-    agents.wait_for(
-        lambda: all(one.ended or name == "usage_limit" for name, one in agents.goal().tasks.items()), 120
-    )
-
-    waiting = agents.goal().tasks["usage_limit"]
-    assert (str(waiting.state), waiting.attempts[-1].failure) == ("waiting", "usage_limit")
-    assert reset <= waiting.not_before < reset + 62  # codex tells the minute
-    agents("cancel", "@last")
-    agents.wait_for(lambda: agents.goal().state == "cancelled", 60)
+    agents.wait_for(lambda: has_ended(agents.goal()), 120)
 
     goal = agents.json("show", "@last")["goal"]
     expected = {
         name: ("landed" if row.classes[-1] is None else "failed", [one and str(one) for one in row.classes])
         for name, row in rows.items()
     }
-    expected["usage_limit"] = ("cancelled", ["usage_limit"])
     assert endings(goal) == expected
 
     landed = agents.repo.tree(goal["integration"])
@@ -247,6 +234,41 @@ def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
         assert all(later["started_at"] >= first["ended_at"] for later in one["attempts"][1:])
     assert not {"key.txt", "c.txt", "other.txt"} & landed.keys()
     assert not Path("/etc/mo.txt").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_usage_limit_holds_for_its_provider_and_no_other(agents: Mo, kind: str) -> None:
+    """Nothing more of it starts before the reset that it named, also not after a restart of the daemon."""
+    reset, other = int(time.time()) + HOUR, next(name for name in KINDS if name != kind)
+    if kind == "claude":  # only subscriptions tell when a limit ends
+        agents.environ = {**agents.environ, "CLAUDE_CODE_OAUTH_TOKEN": "test-token"}
+        del agents.environ["ANTHROPIC_API_KEY"]
+    met = task(kind, "met", Row((usage_limit(kind, reset),), ()))
+    later = [task(kind, f"later-{n}", Row((), ())) for n in range(3)]
+    others = [task(other, f"other-{n}", Row((), (), half=False)) for n in range(2)]
+    file = agents.repo.path.parent / "plan.json"
+    file.write_text(plan([{**met, "priority": 9}, *later, *others]))
+    agents("do", f"@{file}", "--detach", "-j", "1")
+    landed = ("landed", "landed")
+    agents.wait_for(lambda: tuple(str(agents.goal().tasks[one["id"]].state) for one in others) == landed, 120)
+
+    waiting = agents.goal().tasks["met"]
+    assert (str(waiting.state), waiting.attempts[-1].failure) == ("waiting", "usage_limit")
+    assert reset <= waiting.not_before < reset + 62  # codex tells the minute
+    for _ in range(2):
+        (goal,) = agents.json("status")["goals"]
+        (wait,) = goal["waits"]
+        assert wait["tasks"] == 3
+        assert wait["why"].startswith(f"{kind} is at its usage limit until ")
+        agents.stop()
+        agents("daemon", "start")
+        agents.wait_for(lambda: bool(agents.json("status")["goals"][0]["waits"]))
+    assert all(agents.goal().tasks[one["id"]].attempts == [] for one in later)
+    agents("cancel", "@last")
+    agents.wait_for(lambda: agents.goal().state == "cancelled", 60)
+    goal = agents.json("show", "@last")["goal"]
+    kept = {one["id"]: one for one in goal["tasks"]}["met"]["attempts"][0]["kept"]
+    assert agents.repo.git("show", f"{kept}:half-met.txt") == "half"
 
 
 def test_another_provider_takes_over(agents: Mo, api: StubApi) -> None:
@@ -308,7 +330,21 @@ def test_a_planner_whose_answer_is_no_json(agents: Mo, kind: str) -> None:
 
 
 def test_every_class_has_its_proof() -> None:
-    here = {failure for kind in KINDS for row in of_the_program(kind, 0).values() for failure in row.classes}
+    here = {failure for kind in KINDS for row in of_the_program(kind).values() for failure in row.classes}
     here |= {failure for row in BY_LOOKING.values() for failure in row.classes}
     elsewhere = {F.CANCELLED, F.LOST, F.SETUP_FAILED, F.CONFLICT, F.GATE_RED, F.BUDGET, F.REVIEW_REJECTED}
-    assert here | elsewhere | {F.BAD_CONFIG, F.IDLE} == {*F, None}
+    assert here | elsewhere | {F.BAD_CONFIG, F.IDLE, F.USAGE_LIMIT} == {*F, None}
+
+
+@pytest.mark.parametrize("large", ["", "gpt-large"])
+def test_a_context_that_is_always_full(agents: Mo, api: StubApi, large: str) -> None:
+    """In a new session first; full again: with a larger context, where one is named, or not at all."""
+    configure(agents, api, **{"codex.models": {"large": large}})
+    status, error = PROVIDER[F.CONTEXT_OVERFLOW]["codex"]
+    steps = once("echo half > half.txt"), {"status": status, "error": error}
+    goal = run(agents, plan([{"id": "a", "provider": "codex", "prompt": do(*steps)}]), code=1)
+    assert endings(goal) == {"a": ("failed", [str(F.CONTEXT_OVERFLOW)] * (3 if large else 2))}
+    (task,) = goal["tasks"]
+    assert ("set codex.models.large" in task["reason"]) == (not large)
+    assert [one["model"] for one in task["attempts"]][2:] == ([large] if large else [])
+    assert agents.repo.git("show", f"{task['attempts'][-1]['kept']}:half.txt") == "half"
