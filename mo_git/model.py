@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 RESERVED_TASK_IDS = frozenset({"integration"})
+ALL_RED = "all-red"  # of `fixes`: every test that fails on the base
 OWN_PRICES = "settings"  # of a usage fact, in place of the date of the price table
 
 
@@ -167,13 +168,19 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A validated DAG of tasks; `tasks` keeps the order of the file."""
+    """A validated DAG of tasks; `tasks` keeps the order of the file.
+
+    `fixes` are tests that have to pass in the end, or ALL_RED; `iterations` is how often it is planned at most.
+    """
 
     goal: str
     tasks: tuple[TaskSpec, ...]
     check: Command | None = None
     groups: Mapping[str, int] = field(default_factory=dict)
     error_policy: str = "skip_dependents"  # skip_dependents | fail_fast
+    fixes: str | tuple[str, ...] = ()
+    iterations: int = 1
+    max_hours: float | None = None  # after which nothing of it starts any more
 
     def task(self, task_id: str) -> TaskSpec:
         return next(task for task in self.tasks if task.id == task_id)
@@ -271,7 +278,7 @@ class Kind(StrEnum):
     SETUP_FAILED = "setup_failed"  # reason
     BUDGET_SPENT = "budget_spent"  # reason
     REPOSITORY_CHANGED = "repository_changed"  # what, ran, do
-    GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason
+    GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason, unfixed
     GOAL_SCORED = "goal_scored"  # iteration, commit, gate, metrics, verdict, reason, best
     GOAL_PAUSED = "goal_paused"
     GOAL_RESUMED = "goal_resumed"

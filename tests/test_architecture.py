@@ -79,6 +79,9 @@ RULES = (
         "mo_daemon.input_parts",
         "mo_daemon.metrics",
         "mo_daemon.deterioration",
+        "mo_daemon.convergence",
+        "mo_daemon.fixes",
+        "mo_daemon.verify_answer",
         "mo_daemon.scope",
     ),
 )

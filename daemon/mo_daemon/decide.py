@@ -312,10 +312,10 @@ def _pointless(goal: GoalStatus) -> list[str]:
 
 
 def _end(goal: GoalStatus) -> Action:
-    """The goal's own check first: also where nothing had to be changed, it has to hold."""
+    """The goal's own check and fixes first: also where nothing had to be changed, they have to hold."""
     some = any(task.satisfied for task in goal.tasks.values())
     checked = goal.checked is not None and goal.checked["commit"] == goal.integration
-    if goal.plan.check is not None and some and not checked:
+    if (goal.plan.check is not None or goal.plan.fixes) and some and not checked:
         return CheckGoal(goal.id)
     return FinishGoal(goal.id)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mo_daemon import fixes
+from mo_daemon.gate import GREEN
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.operations import Operator
 from mo_daemon.runners import argv_of
@@ -18,20 +20,31 @@ from mo_git.text import count
 
 
 async def check_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
-    """Run the plan's `check` on the integration head; a red one is a failed goal, whatever landed."""
-    assert goal.plan.check is not None
-    log = services.home.gate_dir(goal.id) / "goal-check.log"
-    ending = await gatekeeper.run_on(goal, goal.integration, argv_of(goal.plan.check), log)
-    passed = ending.code == 0 and not ending.timed_out
-    how = "timed out" if ending.timed_out else f"exit code {ending.code}"
-    data = {
-        "passed": passed,
-        "commit": goal.integration,
-        "exit_code": ending.code,
-        "reason": "" if passed else f"{how}: {last_line(log)}",
-        "log": str(log),
-    }
-    services.record([NewFact(goal.id, Kind.GOAL_CHECKED, data)])
+    """Run the plan's `check` and look at its `fixes` on the integration head; red: the goal failed."""
+    said: dict[str, Any] = {"passed": True, "commit": goal.integration, "exit_code": None, "reason": ""}
+    if goal.plan.check is not None:
+        log = services.home.gate_dir(goal.id) / "goal-check.log"
+        ending = await gatekeeper.run_on(goal, goal.integration, argv_of(goal.plan.check), log)
+        passed = ending.code == 0 and not ending.timed_out
+        how = "timed out" if ending.timed_out else f"exit code {ending.code}"
+        reason = "" if passed else f"{how}: {last_line(log)}"
+        said |= {"passed": passed, "exit_code": ending.code, "reason": reason, "log": str(log)}
+    if goal.plan.fixes:
+        unfixed, reason = await _unfixed(gatekeeper, goal)
+        said["unfixed"] = unfixed
+        if reason:
+            said |= {"passed": False, "reason": "; ".join(filter(None, (said["reason"], reason)))}
+    services.record([NewFact(goal.id, Kind.GOAL_CHECKED, said)])
+
+
+async def _unfixed(gatekeeper: Gatekeeper, goal: GoalStatus) -> tuple[list[str], str]:
+    """(tests that the goal had to fix and that do not pass, why that fails it; empty: all pass)."""
+    wanted = fixes.required(goal.plan, goal.proof)
+    run = await gatekeeper.judge(goal, goal.integration, None)
+    if run.tests is None or not wanted:  # a weak gate tells only whether all is green
+        return [], "" if run.result == GREEN else f"the gate is still red: {run.reason}"
+    missing = fixes.unfixed(wanted, run.tests)
+    return missing, fixes.told(missing, len(wanted)) if missing else ""
 
 
 async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) -> None:

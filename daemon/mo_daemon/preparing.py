@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mo_daemon import adoption, names
+from mo_daemon import adoption, fixes, names
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_git.errors import Exit, MoError
@@ -21,6 +21,8 @@ async def prepare_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalSta
     await services.git(_make_refs, services, goal, base)
     pinned = await services.git(adoption.pin, services, goal)
     proof = await gatekeeper.prove(goal)
+    if refused := fixes.trouble(goal.plan, proof):
+        raise MoError(*refused, Exit.GATE)
     services.record(
         [
             NewFact(goal.id, Kind.GATE_PROVED, proof),

@@ -24,6 +24,7 @@ from mo_git.home import DIRECTORY, Home, write_atomically
 from mo_git.ledger.records import goal_to_data
 from mo_git.model import PROVIDERS, GoalSpec, Phase, Plan, TaskSpec
 from mo_git.plan import parse_goal_file, parse_plan, plan_from_data, plan_to_toml
+from mo_git.plan_read import PLAN_READERS
 from mo_git.tomltext import toml_line
 from mo_git.values import nearest, printable
 
@@ -136,7 +137,7 @@ def _unplanned(title: str, text: str, meta: Mapping[str, Any]) -> Plan:
     """What a goal file without tasks says about its plan."""
     if not text.strip():
         raise MoError("the goal file says nothing", "write below the front matter what to do", Exit.USAGE)
-    known = {key: meta[key] for key in ("check", "error_policy") if key in meta}
+    known = {key: meta[key] for key in PLAN_READERS if key in meta and key != "goal"}
     return plan_from_data({"goal": title, **known}, "the goal file", may_be_empty=True)
 
 
