@@ -279,7 +279,11 @@ class Kind(StrEnum):
     BUDGET_SPENT = "budget_spent"  # reason
     REPOSITORY_CHANGED = "repository_changed"  # what, ran, do
     GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason, unfixed
-    GOAL_SCORED = "goal_scored"  # iteration, commit, gate, metrics, verdict, reason, best
+    GOAL_SCORED = "goal_scored"  # iteration, commit, gate, metrics, verdict, reason, best, score, done
+    VERIFY_STARTED = "verify_started"  # n, provider, model, why
+    VERIFY_FAILED = "verify_failed"  # n, provider, class, reason, not_before
+    VERIFIED = "verified"  # n, provider, iteration, commit, done, progress, missing, summary
+    ITERATED = "iterated"  # iteration, course, why, missing, commit: a further plan is to be made
     GOAL_PAUSED = "goal_paused"
     GOAL_RESUMED = "goal_resumed"
     CANCEL_REQUESTED = "cancel_requested"  # reason

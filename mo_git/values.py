@@ -177,9 +177,7 @@ def number(
             shown = kind(value)
         elif not math.isfinite(value) or abs(value) > _LARGEST:
             shown = "one that is out of range"
-        elif value > most:
-            shown = str(value)
-        elif (least is not None and value < least) or (above is not None and value <= above):
+        elif value > most or (least is not None and value < least) or (above is not None and value <= above):
             shown = str(value)
         else:
             return convert(value)

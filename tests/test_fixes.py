@@ -32,7 +32,11 @@ def plan_of(fixes: Any) -> Plan:
         (ALL_RED, RED | {"red": False, "failing": []}, "nothing to fix: no test fails on the base"),
         (ALL_RED, {"command": "none", "weak": True}, "fixes needs a gate, and gate.command is none"),
         (("test_a",), RED, None),
-        (("test_a",), RED | {"weak": True}, "fixes names tests, and this gate does not tell one from another"),
+        (
+            ("test_a",),
+            RED | {"weak": True},
+            "fixes names tests, and this gate does not tell one from another",
+        ),
     ],
 )
 def test_what_cannot_be_fixed_is_said_before_anything_starts(
@@ -71,7 +75,10 @@ TESTS = Tests(
         ("test_one", "tests/test_b.py::tests.test_b::test_one fails"),  # one of two of that name
         ("tests/test_a.py::test_four", "tests/test_a.py::test_four is not there"),
         ("est_one", "est_one is not there"),
-        ("tests/test_a.py::tests.test_a", "tests/test_a.py::tests.test_a.Sub::test_two fails"),  # did not load
+        (
+            "tests/test_a.py::tests.test_a",
+            "tests/test_a.py::tests.test_a.Sub::test_two fails",
+        ),  # did not load
         ("tests/test_c.py::tests.test_c", "tests/test_c.py::tests.test_c is not there"),
     ],
 )
@@ -100,7 +107,9 @@ def test_a_plan_says_what_is_wrong_with_its_fixes(value: object, said: str) -> N
 
 
 def test_limits_of_a_plan_are_read_and_written() -> None:
-    text = 'goal = "g"\nfixes = ["test_a"]\niterations = 3\nmax_hours = 1.5\n[[task]]\nid = "a"\nprompt = "x"\n'
+    text = (
+        'goal = "g"\nfixes = ["test_a"]\niterations = 3\nmax_hours = 1.5\n[[task]]\nid = "a"\nprompt = "x"\n'
+    )
     found = parse_plan(text, "p.toml")
     assert (found.fixes, found.iterations, found.max_hours) == (("test_a",), 3, 1.5)
     assert plan_from_data(plan_to_data(found), "p") == found

@@ -75,6 +75,15 @@ class PlanGoal(_Job):
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyGoal(_Job):
+    """Let an agent say what is missing, at the end of an iteration."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({verify_key(self.goal)})
+
+
+@dataclass(frozen=True, slots=True)
 class _TaskJob(_Job):
     task: str
 
@@ -135,6 +144,7 @@ class Stop:
 Job = (
     PrepareGoal
     | PlanGoal
+    | VerifyGoal
     | StartAttempt
     | RecoverAttempt
     | Land
@@ -154,13 +164,17 @@ def plan_key(goal: str) -> str:
     return f"plan {goal}"
 
 
+def verify_key(goal: str) -> str:
+    return f"verify {goal}"
+
+
 def landing_key(goal: str) -> str:
     return f"landing {goal}"
 
 
 def keys_of(goal: GoalStatus, busy: Iterable[str]) -> list[str]:
     """The running jobs of a goal."""
-    wanted = {f"prepare {goal.id}", plan_key(goal.id), landing_key(goal.id)}
+    wanted = {f"prepare {goal.id}", plan_key(goal.id), verify_key(goal.id), landing_key(goal.id)}
     return [key for key in busy if key in wanted or key.startswith(f"attempt {goal.id}/")]
 
 
@@ -273,7 +287,10 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
     if candidates:
         yield Land(goal.id)
     if all(task.ended for task in goal.tasks.values()) and not running:
-        yield _end(goal)
+        if not goal.wants_verdict:  # the verifier starts where attempts do
+            yield _end(goal)
+        elif goal.blocked:
+            yield _halt(goal)
     elif goal.blocked and not running and not candidates:
         yield _halt(goal)  # out of money: what was paid for has landed
 
@@ -283,7 +300,7 @@ def _skips(goal: GoalStatus) -> list[NewFact]:
 
     That may also be a finished candidate, where a person took back what it was built on.
     """
-    dead = {task.spec.id: task.state for task in goal.tasks.values() if task.ended and not task.satisfied}
+    dead = {task.spec.id: task.state for task in goal.current if task.ended and not task.satisfied}
     if not dead:
         return []
     fail_fast = goal.plan.error_policy == "fail_fast"
@@ -313,11 +330,7 @@ def _pointless(goal: GoalStatus) -> list[str]:
 
 def _end(goal: GoalStatus) -> Action:
     """The goal's own check and fixes first: also where nothing had to be changed, they have to hold."""
-    some = any(task.satisfied for task in goal.tasks.values())
-    checked = goal.checked is not None and goal.checked["commit"] == goal.integration
-    if (goal.plan.check is not None or goal.plan.fixes) and some and not checked:
-        return CheckGoal(goal.id)
-    return FinishGoal(goal.id)
+    return CheckGoal(goal.id) if goal.wants_check else FinishGoal(goal.id)
 
 
 def _starts(
@@ -326,7 +339,7 @@ def _starts(
     """What to start within the limits, older goals first, then what holds up most; and what has to wait."""
     actions: list[Action] = []
     waiting: dict[str, dict[str, int]] = {}
-    slots = limits.parallel - sum(key.startswith(("attempt ", "plan ")) for key in taken)
+    slots = limits.parallel - sum(key.startswith(("attempt ", "plan ", "verify ")) for key in taken)
     at_work = list(agents_at_work(goals, taken, limits.agent_of, now))
     room = Room(slots, limits.caps, limits.memory, at_work)
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
@@ -334,10 +347,10 @@ def _starts(
             break
         if not may_start(goal):
             continue
-        if goal.needs_plan:
-            due = goal.planning.not_before <= now and plan_key(goal.id) not in taken
-            if due and not room.refusal(agent := limits.agent_of(goal, None)):
-                actions.append(PlanGoal(goal.id))
+        if goal.needs_plan or goal.wants_verdict:
+            job, due = (PlanGoal if goal.needs_plan else VerifyGoal)(goal.id), _reads_from(goal) <= now
+            if due and not job.keys & taken and not room.refusal(agent := limits.agent_of(goal, None)):
+                actions.append(job)
                 room.take(agent)
             continue
         chosen, held = _choose(goal, taken, room, limits, now)
@@ -345,6 +358,11 @@ def _starts(
         if held:
             waiting[goal.id] = dict(held)
     return actions, waiting
+
+
+def _reads_from(goal: GoalStatus) -> float:
+    """When the planner, or the verifier, may start."""
+    return goal.planning.not_before if goal.needs_plan else goal.iterations.not_before
 
 
 def _choose(
@@ -432,7 +450,7 @@ def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
 def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:
     """When the next waiting task, or plan, may start, if that is in the future."""
     open_goals = [goal for goal in goals.values() if may_start(goal)]
-    times = [goal.planning.not_before for goal in open_goals if goal.needs_plan]
+    times = [_reads_from(goal) for goal in open_goals if goal.needs_plan or goal.wants_verdict]
     times += [
         task.not_before
         for goal in open_goals

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mo_daemon import fixes
+from mo_daemon import fixes, iterating
+from mo_daemon.convergence import DONE, STOP, Move
 from mo_daemon.gate import GREEN
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.operations import Operator
@@ -51,6 +52,15 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
     """Notes before the end, so that a kill in between writes them once more rather than never."""
     if await score_goal(services, operator, goal):
         return  # the branch is at another commit: what the goal ends with is looked at again
+    move = Move(DONE)
+    if goal.iterates and goal.scored:
+        if alarm := await _alarm(operator.lander.gatekeeper, goal):
+            services.record(alarm)
+            return
+        move = iterating.next_move(services, goal)
+        if move.course not in (DONE, STOP):
+            services.record([iterating.another(goal, move)])
+            return
     notes = {
         commit: _note(goal, landing, tasks)
         for landing in goal.landings
@@ -60,12 +70,27 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
         await services.git(provenance.add_notes, services.repo, notes)
     if not all(task.ended for task in goal.tasks.values()):
         return  # a person has said retry meanwhile
-    state, reason = outcome(goal)
+    state, reason = iterating.ended_without(goal, move, *outcome(goal))
     facts = [NewFact(goal.id, Kind.GOAL_ENDED, {"state": state, "reason": reason})]
     if state is GoalState.DONE and goal.spec.deliver == "merge" and goal.landings:
         data = {"request": f"deliver {goal.id} {goal.last_seq}", "operation": "land", "arguments": {}}
         facts.append(NewFact(goal.id, Kind.OPERATION_REQUESTED, data))
     services.record(facts)
+
+
+async def _alarm(gatekeeper: Gatekeeper, goal: GoalStatus) -> list[NewFact]:
+    """A regression halts the goal, once for each commit: who says resume has seen it."""
+    last = goal.scores[-1]
+    if last["verdict"] == "regressed":
+        return []
+    reason = await iterating.regression(gatekeeper, goal)
+    if not reason:
+        return []
+    scored = {**last, "verdict": "regressed", "reason": reason}
+    return [
+        NewFact(goal.id, Kind.GOAL_SCORED, scored),
+        NewFact(goal.id, Kind.SETUP_FAILED, {"reason": reason}),
+    ]
 
 
 def _merges(landing: Mapping[str, Any]) -> dict[str, list[str]]:

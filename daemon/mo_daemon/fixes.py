@@ -1,7 +1,7 @@
 """The tests that a goal has to turn green, and which of them are not.  Pure.
 
-`fixes` of a plan names tests, or says "all-red": those that failed when the gate was proved on the base.  Only
-a test that passes is fixed: one that is skipped, or gone, is not.
+`fixes` of a plan names tests, or says "all-red": those that failed when the gate was proved on the base.
+Only a test that passes is fixed: one that is skipped, or gone, is not.
 """
 
 from __future__ import annotations

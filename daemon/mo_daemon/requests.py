@@ -185,7 +185,7 @@ def _skip(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
 
 def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     goal = desk.goal(payload["goal"])
-    chosen = [_task(goal, payload["task"])] if payload.get("task") else list(goal.tasks.values())
+    chosen = [_task(goal, payload["task"])] if payload.get("task") else goal.current
     again = [task for task in chosen if _can_retry(task)]
     # what it depended on had failed, or it was cancelled without a plan
     never_began = has_ended(goal) and (goal.started_at is None or goal.needs_plan)

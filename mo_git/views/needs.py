@@ -24,7 +24,7 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
     """[{task, why, do}]; `task` is None where the goal itself is meant, `do` a command to type."""
     if goal.state is GoalState.CANCELLED:
         return []
-    stuck = (task for task in goal.tasks.values() if task.state in _STUCK and not task.taken_back)
+    stuck = (task for task in goal.current if task.state in _STUCK and not task.taken_back)
     found = [_of_task(goal, task) for task in stuck]
     if goal.state in _STOPPED:
         why = f"{goal.state}: {one_line(goal.reason)}" if goal.reason else str(goal.state)
