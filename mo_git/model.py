@@ -170,7 +170,7 @@ class TaskSpec:
 class Plan:
     """A validated DAG of tasks; `tasks` keeps the order of the file.
 
-    `fixes` are tests that have to pass in the end, or ALL_RED; `iterations` is how often it is planned at most.
+    `fixes` are tests that have to pass in the end, or ALL_RED; `iterations`: how often it is planned at most.
     """
 
     goal: str

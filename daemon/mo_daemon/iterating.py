@@ -33,10 +33,10 @@ async def regression(gatekeeper: Gatekeeper, goal: GoalStatus) -> str:
     still = [one for one in worse if again.tests is None or _fails(again.tests.outcomes.get(one))]
     if not still:
         return ""
-    how = "test that passed on the base fails" if len(still) == 1 else "tests that passed on the base fail"
-    return (
-        f"regression: {len(still)} {how} on {goal.integration[:10]}, the best commit: {listed(sorted(still))}"
-    )
+    how = "1 test that passed on the base fails"
+    if len(still) > 1:
+        how = f"{len(still)} tests that passed on the base fail"
+    return f"regression: {how} on {goal.integration[:10]}, the best commit: {listed(sorted(still))}"
 
 
 def _fails(outcome: str | None) -> bool:
@@ -94,7 +94,10 @@ def ended_without(goal: GoalStatus, move: Move, state: GoalState, reason: str) -
 
 def missing_of(goal: GoalStatus) -> list[str]:
     """What the next plan is about: the verifier's list, and what speaks against calling it done."""
-    verdict = goal.iterations.verdict
+    verdict, last = goal.iterations.verdict, goal.scores[-1]
+    if last["verdict"] == "rolled_back":  # what was said of the commit that it is back at
+        earlier = [one for one in goal.iterations.verdicts if one["commit"] == last["best"]]
+        verdict = earlier[-1] if earlier else verdict
     return [*(verdict["missing"] if verdict else ()), *progress.unmet(goal)]
 
 

@@ -40,7 +40,8 @@ async def score_goal(services: Services, operator: Operator, goal: GoalStatus) -
     values = {one.commit: one.metrics for one in history}
     if found and why and mode == "rollback":
         earlier = [one.metrics["score"] for one in ends if one.commit == found.best]
-        restored = {**standing, "score": earlier[-1], "done": False} if earlier else standing
+        restored = {**standing, "done": False} if standing else {}
+        restored |= {"score": earlier[-1]} if earlier else {}
         data = _score(goal, values.get(found.best, {}), "rolled_back", why, found.best)
         await operator.restore(goal, found.best, why, {**data, **restored})
         return True

@@ -57,6 +57,7 @@ def read_verdict(answer: Any) -> Verdict:
         wrong.append("the goal is not done, and missing names nothing")
     if wrong:
         raise MoError("; ".join(wrong))
-    assert isinstance(missing, list) and isinstance(progress, int | float)
+    assert isinstance(missing, list)
+    assert isinstance(progress, int | float)
     said = tuple(one.strip()[:LENGTH] for one in missing)
     return Verdict(bool(done) and not said, progress / 100, said, str(answer.get("summary", ""))[:LENGTH])
