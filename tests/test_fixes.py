@@ -78,7 +78,6 @@ TESTS = Tests(
         (
             "tests/test_a.py::tests.test_a",
             "tests/test_a.py::tests.test_a.Sub::test_two fails",
-        ),  # did not load
         ("tests/test_c.py::tests.test_c", "tests/test_c.py::tests.test_c is not there"),
     ],
 )
@@ -117,7 +116,7 @@ def test_limits_of_a_plan_are_read_and_written() -> None:
     assert meta["fixes"] == ALL_RED
     for bad in ("iterations = 0", "iterations = 51", "max_hours = 0"):
         with pytest.raises(MoError):
-            parse_plan(f'goal = "g"\n{bad}\n[[task]]\nid = "a"\nprompt = "x"\n', "p.toml")
+            parse_plan(f'goal = "g"\n{bad}\n{task}', "p.toml")
 
 
 # -- end to end ---------------------------------------------------------------------------------------

@@ -41,7 +41,8 @@ def _again(goal: GoalStatus) -> str:
     turn = goal.iterations.turns[-1]
     return (
         f"\nThis goal was planned before; now its iteration {turn['iteration']} begins. "
-        f"{_COURSES[turn['course']]} The repository holds all that landed. New tasks cannot depend on earlier ones.\n"
+        f"{_COURSES[turn['course']]} The repository holds all that landed. "
+        "New tasks cannot depend on earlier ones.\n"
         + data_block("what is missing", bullets(turn["missing"]))
         + (data_block("what came of the last iteration", turn["why"]) if turn["why"] else "")
         + data_block("earlier tasks", _tasks(goal), _WORK_LIMIT)

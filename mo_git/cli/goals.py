@@ -22,7 +22,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.git import binary
 from mo_git.home import DIRECTORY, Home, write_atomically
 from mo_git.ledger.records import goal_to_data
-from mo_git.model import PROVIDERS, GoalSpec, Phase, Plan, TaskSpec
+from mo_git.model import ALL_RED, PROVIDERS, GoalSpec, Phase, Plan, TaskSpec
 from mo_git.plan import parse_goal_file, parse_plan, plan_from_data, plan_to_toml
 from mo_git.plan_read import PLAN_READERS
 from mo_git.tomltext import toml_line
@@ -147,6 +147,18 @@ def as_one_task(source: Source) -> Source:
         return source
     task = TaskSpec("task", source.title, source.text.strip())
     return replace(source, plan=replace(source.plan, tasks=(task,)))
+
+
+def with_limits(
+    source: Source, iterations: int | None, max_hours: float | None, fixes: Sequence[str]
+) -> Source:
+    """--iterations, --max-hours and --fixes beat what the plan says."""
+    if ALL_RED in fixes and len(fixes) > 1:
+        raise MoError(f"--fixes {ALL_RED} stands alone", "name tests, or say all-red", Exit.USAGE)
+    given: dict[str, Any] = {"iterations": iterations, "max_hours": max_hours}
+    given["fixes"] = (ALL_RED if ALL_RED in fixes else tuple(fixes)) or None
+    known = {name: value for name, value in given.items() if value is not None}
+    return replace(source, plan=replace(source.plan, **known))
 
 
 def read_documents(paths: Sequence[str], cwd: Path) -> dict[str, str]:
