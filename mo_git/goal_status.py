@@ -208,6 +208,14 @@ class GoalStatus:
         return (self.spec.wants_plan and self.planning.plan is None) or self.planning.awaited
 
     @property
+    def ends_at(self) -> float | None:
+        """When its time is over; None: never, or it stands still, or that has been said already."""
+        hours = self.plan.max_hours
+        if hours is None or self.blocked or self.paused or self.awaits_person:
+            return None
+        return self.opened_at + hours * 3600
+
+    @property
     def current(self) -> list[TaskStatus]:
         """The tasks of this iteration; how earlier ones ended is in what the verifier found missing."""
         return [task for task in self.tasks.values() if task.iteration == self.iterations.current]

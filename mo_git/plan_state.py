@@ -81,7 +81,9 @@ class Planning:
     def _planned(self, plan: Plan) -> None:
         """A later plan holds new tasks only; who agreed to the goal agreed to them, but not to commands."""
         if self.plan is not None:
-            plan = replace(self.plan, tasks=(*self.plan.tasks, *plan.tasks))
+            known = {task.id for task in self.plan.tasks}
+            new = (task for task in plan.tasks if task.id not in known)
+            plan = replace(self.plan, tasks=(*self.plan.tasks, *new))
             self.approved = self.approved and not self.unconfined
         self.plan, self.awaited = plan, False
 

@@ -80,6 +80,7 @@ RULES = (
         "mo_daemon.metrics",
         "mo_daemon.deterioration",
         "mo_daemon.convergence",
+        "mo_daemon.dead_ends",
         "mo_daemon.fixes",
         "mo_daemon.verify_answer",
         "mo_daemon.scope",

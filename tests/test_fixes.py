@@ -78,6 +78,7 @@ TESTS = Tests(
         (
             "tests/test_a.py::tests.test_a",
             "tests/test_a.py::tests.test_a.Sub::test_two fails",
+        ),  # it stood for a file that did not load
         ("tests/test_c.py::tests.test_c", "tests/test_c.py::tests.test_c is not there"),
     ],
 )
@@ -106,9 +107,8 @@ def test_a_plan_says_what_is_wrong_with_its_fixes(value: object, said: str) -> N
 
 
 def test_limits_of_a_plan_are_read_and_written() -> None:
-    text = (
-        'goal = "g"\nfixes = ["test_a"]\niterations = 3\nmax_hours = 1.5\n[[task]]\nid = "a"\nprompt = "x"\n'
-    )
+    task = '[[task]]\nid = "a"\nprompt = "x"\n'
+    text = f'goal = "g"\nfixes = ["test_a"]\niterations = 3\nmax_hours = 1.5\n{task}'
     found = parse_plan(text, "p.toml")
     assert (found.fixes, found.iterations, found.max_hours) == (("test_a",), 3, 1.5)
     assert plan_from_data(plan_to_data(found), "p") == found

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from mo_daemon import riders
+from mo_daemon import dead_ends, riders
 from mo_daemon.allowance import AgentOf, Room, agents_at_work
 from mo_git import dag
-from mo_git.goal_status import AT_WORK, GoalStatus, Operation, TaskStatus
+from mo_git.goal_status import GoalStatus, Operation, TaskStatus
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
 
@@ -182,7 +182,7 @@ def decide(goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits
     """Actions to perform now, in order.  Jobs whose keys are busy are not repeated."""
     actions: list[Action] = []
     taken = set(busy)
-    for action in _wanted(goals, busy):
+    for action in _wanted(goals, busy, now):
         if isinstance(action, Record | Stop):
             actions.append(action)
         elif not isinstance(action, StartAttempt) and not taken & action.keys:
@@ -200,7 +200,7 @@ def waits(
     return {} if limits.hold else _starts(goals, set(busy), limits, now)[1]
 
 
-def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str]) -> Iterator[Action]:
+def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str], now: float) -> Iterator[Action]:
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
         running = keys_of(goal, busy)
         yield from _recover(goal, busy)
@@ -212,6 +212,9 @@ def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str]) -> Iterator[A
             yield from _cancel(goal, running)
         elif goal.started_at is None:
             yield from _begin(goal, goals)
+        elif goal.ends_at is not None and goal.ends_at <= now:
+            reason = f"the goal's time of {goal.plan.max_hours:g} hours is over (max_hours)"
+            yield Record((NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": reason}),))
         elif not goal.pending_operations():
             yield from _advance(goal, running)
 
@@ -273,7 +276,7 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         if goal.blocked and not running:
             yield _halt(goal)
         return
-    skips = _skips(goal)
+    skips = dead_ends.skips(goal)
     if skips:
         yield Record(tuple(skips))
         return
@@ -281,7 +284,7 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         if not running:
             yield _halt(goal)
         return
-    yield from (Stop(attempt_key(goal.id, name)) for name in _pointless(goal))
+    yield from (Stop(attempt_key(goal.id, name)) for name in dead_ends.pointless(goal))
     may_land = not goal.paused and landing_key(goal.id) not in running
     candidates = may_land and riders.riders(goal, {})
     if candidates:
@@ -293,39 +296,6 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
             yield _halt(goal)
     elif goal.blocked and not running and not candidates:
         yield _halt(goal)  # out of money: what was paid for has landed
-
-
-def _skips(goal: GoalStatus) -> list[NewFact]:
-    """Tasks whose dependencies failed for good; with fail_fast, everything not started yet.
-
-    That may also be a finished candidate, where a person took back what it was built on.
-    """
-    dead = {task.spec.id: task.state for task in goal.current if task.ended and not task.satisfied}
-    if not dead:
-        return []
-    fail_fast = goal.plan.error_policy == "fail_fast"
-    first = next((name for name, state in dead.items() if fail_fast and state is not TaskState.SKIPPED), "")
-    facts = []
-    for task_id in dag.order(goal.plan.tasks):
-        task = goal.tasks[task_id]
-        if task.state not in (TaskState.PENDING, TaskState.WAITING, TaskState.CANDIDATE):
-            continue
-        broken = [dep for dep in task.spec.depends_on if dep in dead]
-        if broken or (first and task.state is not TaskState.CANDIDATE):
-            reason = f"{broken[0]} {dead[broken[0]]}" if broken else f"{first} {dead[first]} (fail_fast)"
-            dead[task_id] = TaskState.SKIPPED
-            facts.append(NewFact(goal.id, Kind.SKIPPED, {"reason": reason, "satisfies": False}, task_id))
-    return facts
-
-
-def _pointless(goal: GoalStatus) -> list[str]:
-    """Tasks at work on something that will not land."""
-    return [
-        task.spec.id
-        for task in goal.tasks.values()
-        if task.state in AT_WORK
-        and any(goal.tasks[name].ended and not goal.tasks[name].satisfied for name in task.upon)
-    ]
 
 
 def _end(goal: GoalStatus) -> Action:
@@ -457,4 +427,5 @@ def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:
         for task in goal.tasks.values()
         if task.state is TaskState.WAITING
     ]
+    times += [goal.ends_at for goal in open_goals if goal.ends_at is not None]
     return min((time for time in times if time > now), default=None)

@@ -54,8 +54,8 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
         return  # the branch is at another commit: what the goal ends with is looked at again
     move = Move(DONE)
     if goal.iterates and goal.scored:
-        if alarm := await _alarm(operator.lander.gatekeeper, goal):
-            services.record(alarm)
+        if worse := await iterating.regression(operator.lander.gatekeeper, goal):
+            services.record(iterating.alarm(goal, worse))
             return
         move = iterating.next_move(services, goal)
         if move.course not in (DONE, STOP):
@@ -76,21 +76,6 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
         data = {"request": f"deliver {goal.id} {goal.last_seq}", "operation": "land", "arguments": {}}
         facts.append(NewFact(goal.id, Kind.OPERATION_REQUESTED, data))
     services.record(facts)
-
-
-async def _alarm(gatekeeper: Gatekeeper, goal: GoalStatus) -> list[NewFact]:
-    """A regression halts the goal, once for each commit: who says resume has seen it."""
-    last = goal.scores[-1]
-    if last["verdict"] == "regressed":
-        return []
-    reason = await iterating.regression(gatekeeper, goal)
-    if not reason:
-        return []
-    scored = {**last, "verdict": "regressed", "reason": reason}
-    return [
-        NewFact(goal.id, Kind.GOAL_SCORED, scored),
-        NewFact(goal.id, Kind.SETUP_FAILED, {"reason": reason}),
-    ]
 
 
 def _merges(landing: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mo_daemon import convergence, progress
 from mo_daemon.convergence import DONE, STOP, Move, Rules, Standing
 from mo_daemon.gatekeeper import Gatekeeper
@@ -15,8 +17,8 @@ from mo_git.iteration_state import ESCALATE
 from mo_git.model import GoalState, Kind, NewFact, Phase
 
 
-async def regression(gatekeeper: Gatekeeper, goal: GoalStatus) -> str:
-    """Tests that passed on the base and fail on the goal's best commit, as a reason to halt; empty: none.
+async def regression(gatekeeper: Gatekeeper, goal: GoalStatus) -> list[str]:
+    """Tests that passed on the base and fail on the goal's best commit, without those told already.
 
     No landing lets that happen by itself; quarantine, a changed gate, or a sync may.  What fails is run once
     more, alone: a flaky test is no regression.
@@ -24,19 +26,24 @@ async def regression(gatekeeper: Gatekeeper, goal: GoalStatus) -> str:
     base = await gatekeeper.judge(goal, goal.base, None)
     head = await gatekeeper.judge(goal, goal.integration, None)
     if base.tests is None or head.tests is None:
-        return ""
-    now = head.tests.outcomes
-    worse = [one for one, was in base.tests.outcomes.items() if was == PASSED and _fails(now.get(one))]
+        return []
+    told = {one for score in goal.scores for one in score.get("regressed", ())}
+    before, now = base.tests.outcomes, head.tests.outcomes
+    worse = {one for one, was in before.items() if was == PASSED and _fails(now.get(one))} - told
     if not worse:
-        return ""
+        return []
     again = await gatekeeper.judge(goal, goal.integration, None, ids=frozenset(worse), fresh=True)
-    still = [one for one in worse if again.tests is None or _fails(again.tests.outcomes.get(one))]
-    if not still:
-        return ""
-    how = "1 test that passed on the base fails"
-    if len(still) > 1:
-        how = f"{len(still)} tests that passed on the base fail"
-    return f"regression: {how} on {goal.integration[:10]}, the best commit: {listed(sorted(still))}"
+    return sorted(one for one in worse if again.tests is None or _fails(again.tests.outcomes.get(one)))
+
+
+def alarm(goal: GoalStatus, tests: Sequence[str]) -> list[NewFact]:
+    """A regression halts the goal; who says resume has seen it."""
+    fail = "fails" if len(tests) == 1 else "fail"
+    where = f"passed on the base and {fail} on {goal.integration[:10]}, the best commit"
+    reason = f"regression: {listed(tests)} {where}"
+    score = {**goal.scores[-1], "verdict": "regressed", "reason": reason, "regressed": list(tests)}
+    halt = NewFact(goal.id, Kind.SETUP_FAILED, {"reason": reason})
+    return [NewFact(goal.id, Kind.GOAL_SCORED, score), halt]
 
 
 def _fails(outcome: str | None) -> bool:

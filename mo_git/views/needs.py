@@ -70,6 +70,8 @@ def _go_on(goal: GoalStatus) -> str:
     again = f"mo resume {goal.id}"
     if goal.state is not GoalState.OVER_BUDGET:
         return again
+    if goal.reason.startswith("the goal's time"):
+        return again  # for as many hours again
     if goal.reason.startswith("today's"):
         return f"mo config set budget.daily_usd USD; {again}"
     if found := _OF_PROVIDER.search(goal.reason):
