@@ -11,23 +11,26 @@ from typing import Any
 from tests.driver import Mo
 
 _PROGRAM = """\
-import json, pathlib, re, sys
+import json, pathlib, re, sys, time
 here = pathlib.Path(__file__).parent
 prompt = sys.stdin.read()
 script = json.loads((here / "script.json").read_text())
 phase = "plan" if prompt.startswith("Break a goal") else "work"
 phase = "verify" if prompt.startswith("Say whether a goal") else phase
+while phase == "verify" and (here / "hold").exists():
+    time.sleep(0.05)
 n = len(list(here.glob(phase + "-*"))) + 1
 (here / f"{phase}-{n}").write_text(prompt)
 if phase == "work":
     for path, text in json.loads(re.search(r"\\[\\[write (.*?)\\]\\]", prompt)[1]).items():
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(path).write_text(text)
-    print(script.get("said", "done"))
+    answer = script.get("said", "done")
 else:
     answers = script[phase]
     answer = answers[min(n, len(answers)) - 1]
-    print(answer if isinstance(answer, str) else json.dumps(answer))
+    answer = answer if isinstance(answer, str) else json.dumps(answer)
+print(json.dumps({"said": answer, "usd": 1.0}) if script["jsonl"] else answer)
 """
 
 
@@ -36,7 +39,9 @@ def use(mo: Mo, plans: Sequence[Any], verdicts: Sequence[Any], said: str = "done
     place = _place(mo)
     place.mkdir(exist_ok=True)
     (place / "agent.py").write_text(_PROGRAM)
-    (place / "script.json").write_text(json.dumps({"plan": plans, "verify": verdicts, "said": said}))
+    lines = tables.get("agent", {}).get("output") == "jsonl"  # each run costs a dollar then
+    script = {"plan": plans, "verify": verdicts, "said": said, "jsonl": lines}
+    (place / "script.json").write_text(json.dumps(script))
     entry = {
         "kind": "generic",
         "argv": [sys.executable, str(place / "agent.py")],

@@ -9,7 +9,7 @@ from typing import Any
 from mo_git.errors import Exit
 from mo_git.flakes import SAME_SET, Seen
 from mo_git.ledger.writer import Ledger
-from tests.driver import Mo
+from tests.driver import Mo, plan, writes
 from tests.scripted import planned, prompts, task, use, verdict
 from tests.test_e2e_gate import show
 
@@ -168,3 +168,37 @@ def test_a_regression_halts_the_goal_with_an_alert(mo: Mo) -> None:
     mo("resume", goal["id"])  # seen: it goes on
     mo.wait_for(lambda: mo.goal().state == "done")
     assert mo.goal().iterations.current == 2
+
+
+def test_a_goal_whose_time_is_over_starts_nothing_more(mo: Mo) -> None:
+    use(mo, by_turns("a"), [verdict(100)])
+    goal = do(mo, "--max-hours", "0.000000001", code=Exit.BUDGET)
+    assert (goal["state"], goal["tasks"]) == ("over_budget", [])
+    assert goal["reason"] == "the goal's time of 1e-09 hours is over (max_hours)"
+    assert goal["needs"][0]["do"] == f"mo resume {goal['id']}"
+
+
+def test_money_ends_iterations_too(mo: Mo) -> None:
+    """A dollar for each plan, task and verdict: the second plan is the fourth."""
+    agent = {"output": "jsonl"}
+    fields = {"agents.mine.fields": {"text": "said", "cost": "usd"}}
+    use(mo, by_turns("a", "b", "c"), [verdict(50, "more")], agent=agent, **fields)
+    goal = do(mo, "--budget", "3.5", code=Exit.BUDGET)
+    assert (goal["state"], goal["iteration"], goal["cost_usd"]) == ("over_budget", 2, 4.0)
+
+
+def test_a_hand_written_plan_can_be_iterated_and_the_daemon_killed(mo: Mo) -> None:
+    use(mo, by_turns("more"), [verdict(50, "more.txt"), verdict(100)])
+    file = mo.repo.path / ".mo" / "plan.json"
+    file.write_text(plan([{"id": "first", "run": writes("first.txt", "1")}], iterations=3))
+    (mo.repo.path.parent / "scripted" / "hold").touch()
+    mo("do", "@.mo/plan.json", "--detach")
+    mo.wait_for(lambda: mo.goal().iterations.runs == 1)
+    mo.kill()
+    mo("daemon", "start")
+    mo.wait_for(lambda: mo.goal().iterations.runs == 2)
+    (mo.repo.path.parent / "scripted" / "hold").unlink()
+    mo.wait_for(lambda: mo.goal().ended is not None)
+    goal = show(mo)
+    assert (goal["state"], states(goal)) == ("done", {"first": "landed", "more": "landed"})
+    assert [one["progress"] for one in goal["verdicts"]] == [0.5, 1.0]

@@ -32,7 +32,7 @@ from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.errors import MoError
 from mo_git.goal_status import GoalStatus
-from mo_git.model import UNUSABLE, FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
+from mo_git.model import UNUSABLE, Command, FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
 from mo_git.plan import plan_to_data
 from mo_git.plan_state import PLANNER
 
@@ -51,6 +51,7 @@ _MAY_ASK = (
     "clear enough needs no question: leave questions empty and plan."
 )
 _DECIDE = "(no answer: decide yourself, and say so in assumptions)"
+_LESSONS = "Lessons from earlier work:"
 _NO_REF = "refs/mo/none"  # what the planner may move
 
 
@@ -182,12 +183,18 @@ async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> 
         "max_tasks": str(services.settings.planner.max_tasks),
         "providers": ", ".join(["auto", *_providers(services)]),
         "ask": f"- {_ask_rule(goal)}\n",
-        "map": await services.git(repo_map, look.slot.path, goal.integration, shown(gate.command), lessons),
+        "map": await the_map(look, gate.command) + (f"\n{_LESSONS}\n{lessons}\n" if lessons else ""),
         "instructions": instructions(team),
         "documents": documents(goal.spec.documents),
         "errors": progress.so_far(goal) + answers(goal) + _handed_back(look),
     }
     return fill(template, values)
+
+
+async def the_map(look: Look, gate: Command) -> str:
+    """The repository at the goal's head; names of files and commits may be an agent's words."""
+    found = await look.services.git(repo_map, look.slot.path, look.goal.integration, shown(gate))
+    return data_block("map of the repository", found)
 
 
 def _providers(services: Services) -> list[str]:

@@ -60,4 +60,6 @@ def read_verdict(answer: Any) -> Verdict:
     assert isinstance(missing, list)
     assert isinstance(progress, int | float)
     said = tuple(one.strip()[:LENGTH] for one in missing)
-    return Verdict(bool(done) and not said, progress / 100, said, str(answer.get("summary", ""))[:LENGTH])
+    summary = answer.get("summary")
+    text = summary[:LENGTH] if isinstance(summary, str) else ""
+    return Verdict(bool(done) and not said, round(progress / 100, 4), said, text)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from mo_daemon import harvest, progress, templates
 from mo_daemon.agents.protocol import Outcome
-from mo_daemon.briefing import TEAM_FILES, documents, instructions, shown
+from mo_daemon.briefing import TEAM_FILES, documents, instructions
 from mo_daemon.gatekeeper import Gatekeeper
-from mo_daemon.planning import Look, answered, assign_reader, tried, unanswered, with_slot
+from mo_daemon.planning import Look, answered, assign_reader, the_map, tried, unanswered, with_slot
 from mo_daemon.prompts import data_block, fill
-from mo_daemon.repo_map import repo_map
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services
 from mo_daemon.verify_answer import MAX_MISSING, SCHEMA, read_verdict
@@ -65,7 +64,7 @@ async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> 
     values = {
         "goal": goal.spec.text.strip() or goal.spec.title,
         "max_missing": str(MAX_MISSING),
-        "map": await services.git(repo_map, look.slot.path, goal.integration, shown(gate.command)),
+        "map": await the_map(look, gate.command),
         "evidence": progress.evidence(goal),
         "instructions": instructions(team),
         "documents": documents(goal.spec.documents),
