@@ -235,9 +235,14 @@ class GoalStatus:
         return (self.plan.check is not None or bool(self.plan.fixes)) and some and not checked
 
     @property
+    def most_iterations(self) -> int:
+        """How many it may have in all."""
+        return self.iterations.most or self.plan.iterations
+
+    @property
     def iterates(self) -> bool:
         """Whether there may be a further iteration; what waits for a person comes first."""
-        return self.plan.iterations > 1 and not any(task.state in WITH_PERSON for task in self.current)
+        return self.most_iterations > 1 and not any(task.state in WITH_PERSON for task in self.current)
 
     @property
     def wants_verdict(self) -> bool:

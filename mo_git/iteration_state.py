@@ -23,6 +23,8 @@ class Iterations:
     not_before: float = 0.0
     verdicts: list[Mapping[str, Any]] = field(default_factory=list)
     turns: list[Mapping[str, Any]] = field(default_factory=list)  # how each further iteration began
+    most: int | None = None  # a limit that replaces the plan's own
+    since: int = 0  # the iteration in which a person last said that it goes on
 
     @property
     def verdict(self) -> Mapping[str, Any] | None:
@@ -43,6 +45,11 @@ class Iterations:
     def reset(self) -> None:
         """A person says that it is worth another try."""
         self.failures, self.not_before = [], 0.0
+
+    def reopen(self, most: int | None) -> None:
+        """A person says that it goes on: what is progress is judged anew from here."""
+        self.reset()
+        self.since, self.most = self.current, most or self.most
 
     def take(self, fact: Fact) -> bool:
         """Whether the fact had an effect: an iteration begins once."""

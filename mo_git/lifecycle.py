@@ -306,7 +306,7 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
             goal.budget_usd = data.get("budget_usd", goal.budget_usd)
             goal.opened_at = fact.at
             goal.planning.reset()
-            goal.iterations.reset()
+            goal.iterations.reopen(data.get("iterations"))
         case Kind.OPERATION_REQUESTED:
             goal.operations[data["request"]] = Operation(
                 data["request"], data["operation"], data.get("arguments", {})

@@ -288,6 +288,6 @@ class Kind(StrEnum):
     GOAL_RESUMED = "goal_resumed"
     CANCEL_REQUESTED = "cancel_requested"  # reason
     GOAL_ENDED = "goal_ended"  # state, reason
-    GOAL_REOPENED = "goal_reopened"  # why, budget_usd
+    GOAL_REOPENED = "goal_reopened"  # why, budget_usd, iterations
     OPERATION_REQUESTED = "operation_requested"  # request, operation, arguments
     OPERATION_ENDED = "operation_ended"  # request, ok, message, hint, code

@@ -57,11 +57,18 @@ def test_without_iterations_nobody_is_asked(mo: Mo) -> None:
 
 
 def test_the_last_iteration_has_to_be_enough(mo: Mo) -> None:
-    plans = [planned(task("hello", {f"{name}.txt": name})) for name in "ab"]
-    use(mo, plans, [verdict(50, "something", "more")])
+    plans = [planned(task("hello", {f"{name}.txt": name})) for name in "abc"]
+    use(mo, plans, [verdict(50, "something", "more")] * 3 + [verdict(100)])
     goal = do(mo, iterations=2, code=Exit.FAILED)
     why = "not done after 2 iterations; missing: something (and 1 more)"
     assert (goal["state"], goal["reason"], goal["iteration"]) == ("failed", why, 2)
+    assert goal["needs"][0]["do"] == f"mo resume {goal['id']} --iterations 3"
+    assert "--iterations 3, or more" in mo("resume", goal["id"], "--iterations", "2", code=Exit.USAGE).err
+    (mo.repo.path.parent / "scripted" / "verify-3").touch()  # the fourth verdict
+    mo("resume", goal["id"], "--iterations", "3")
+    mo.wait_for(lambda: mo.goal().state == "done")
+    assert mo.goal().iterations.current == 3
+    assert "has not failed: it is done" in mo("resume", goal["id"], "--iterations", "4", code=Exit.USAGE).err
 
 
 def test_a_task_that_failed_is_not_called_done(mo: Mo) -> None:

@@ -55,9 +55,14 @@ def next_move(services: Services, goal: GoalStatus) -> Move:
     rules = services.settings.iterations
     remedies = [one for one in rules.plateau if one != ESCALATE or _stronger(services, goal)]
     limits = Rules(
-        goal.plan.iterations, rules.window, rules.gain, remedies, of_settings(services.settings.metrics)
+        goal.most_iterations, rules.window, rules.gain, remedies, of_settings(services.settings.metrics)
     )
-    return convergence.next_move(_history(goal), limits)
+    history = _history(goal)
+    fresh = [one for one in history if one.iteration > goal.iterations.since]
+    last = history[-1]
+    if not fresh and not last.done and last.iteration < limits.iterations:
+        return Move(convergence.ON, last.taken_back)  # a person has said so
+    return convergence.next_move(fresh or history, limits)
 
 
 def _history(goal: GoalStatus) -> list[Standing]:

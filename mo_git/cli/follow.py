@@ -244,8 +244,8 @@ def render(goal: GoalStatus, now: float, room: int, doing: Mapping[str, str] | N
         header.append(f"  {len(goal.landings)} landed, integration {goal.integration[:7]}", style="dim")
     if spent := goal.total().cost_usd:
         header.append(f", {money(spent)}", style="dim")
-    if goal.plan.iterations > 1:
-        header.append(f", iteration {goal.iterations.current} of {goal.plan.iterations}", style="dim")
+    if goal.most_iterations > 1:
+        header.append(f", iteration {goal.iterations.current} of {goal.most_iterations}", style="dim")
     if goal.state is GoalState.PLANNING or goal.wants_verdict:
         header.append(f"  {one_line((doing or {}).get(PLANNER, ''), 120)}", style="dim")
     hidden = [goal.task_state(task) for task in goal.tasks.values() if task not in shown]

@@ -77,7 +77,9 @@ def _show_goal(obj: Context, goal: GoalStatus) -> None:
     lines += _section("assumed by the planner", [[one_line(said, 200)] for said in goal.planning.assumptions])
     lines += _section("landings", _landings(goal))
     lines += _section("gates", _gates(goal))
-    lines += _section("iterations" if goal.iterates else "metrics", [_score(score) for score in goal.scores])
+    lines += _section(
+        "iterations" if goal.most_iterations > 1 else "metrics", [_score(score) for score in goal.scores]
+    )
     verdict = goal.iterations.verdict
     missing = verdict["missing"] if verdict and goal.state is not GoalState.DONE else ()
     lines += _section("missing, by the last look", [[one_line(one, 300)] for one in missing])
@@ -93,8 +95,8 @@ def _facts(goal: GoalStatus) -> list[str]:
     rows = [["base", base[:10] + (f" on {goal.spec.target}" if goal.spec.target else "")]]
     if integration and integration != base:
         rows.append(["integration", f"{integration[:10]}, {count(len(goal.landings), 'landing')}"])
-    if goal.plan.iterations > 1:
-        rows.append(["iteration", f"{goal.iterations.current} of {goal.plan.iterations}"])
+    if goal.most_iterations > 1:
+        rows.append(["iteration", f"{goal.iterations.current} of {goal.most_iterations}"])
     if goal.spec.depends_on:
         rows.append(["after", goal.spec.depends_on])
     if goal.started_at is not None and goal.ended_at is not None:

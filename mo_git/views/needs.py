@@ -33,7 +33,9 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
         found.append(_of_plan(goal))
     elif goal.state is GoalState.FAILED and not found:
         why = one_line(goal.reason) or "failed"
-        found.append({"task": None, "why": why, "do": f"mo show {goal.id}"})
+        most, current = goal.most_iterations, goal.iterations.current
+        more = f"mo resume {goal.id} --iterations {max(most, current + 1)}"
+        found.append({"task": None, "why": why, "do": more if most > 1 else f"mo show {goal.id}"})
     elif goal.state is GoalState.DONE and undelivered(goal):
         why = f"done, not on {one_line(goal.spec.target)} yet"
         if refusal := _last_refusal(goal):
