@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from mo_git.config_agents import ENTRY, AgentEntry, Agents, Claude, Codex, roster
 from mo_git.config_base import Section, Texts, key
 from mo_git.config_gate import GATE_INPUTS, Metrics
+from mo_git.config_iterations import IterationRules
 from mo_git.globs import bad_pattern
 from mo_git.model import Command
 from mo_git.tomltext import toml_value
@@ -257,6 +258,7 @@ class Config(Section):
         example='coverage = { command = "coverage report | tail -1", direction = "up", tolerance = 0.5 }',
     )
     converge: Converge = Field(default_factory=Converge)
+    iterations: IterationRules = Field(default_factory=IterationRules)
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)
     daemon: Daemon = Field(default_factory=Daemon)

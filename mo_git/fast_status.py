@@ -222,10 +222,7 @@ def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool
     if not goals:
         return "\n".join([*lines, "no goals yet: mo do starts one, mo demo shows how"])
     shown = _shown(goals)
-    cells = [
-        [goal["id"], goal["state"], one_line(goal["title"], 50), counts(goal["tasks"]) + _gate(goal)]
-        for goal in shown
-    ]
+    cells = [[goal["id"], goal["state"], one_line(goal["title"], 50), _counts(goal)] for goal in shown]
     lines.append("")
     for goal, line in zip(shown, table(cells)):
         lines.append(_paint_word(line, goal["state"], color))
@@ -238,6 +235,12 @@ def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool
     if needs := [(goal, need) for goal in goals for need in goal["needs"]]:
         lines += ["", paint("needs you", "1", color), *_needs(needs)]
     return "\n".join(lines)
+
+
+def _counts(goal: dict[str, Any]) -> str:
+    most = goal.get("iterations", 1)
+    iteration = f", iteration {goal['iteration']} of {most}" if most > 1 else ""
+    return counts(goal["tasks"]) + iteration + _gate(goal)
 
 
 def _gate(goal: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mo_git.iteration_state import Iterations
 from mo_git.model import UNUSABLE, GoalSpec, GoalState, Plan, TaskSpec, TaskState
 from mo_git.plan_state import Planning
 
@@ -22,6 +23,7 @@ OPEN_TASK = frozenset(
 ENDED_TASK = frozenset(TaskState) - OPEN_TASK - {TaskState.READY, TaskState.REVIEWING, TaskState.RESOLVING}
 IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
 AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING})
+WITH_PERSON = frozenset({TaskState.AWAITING_PERSON, TaskState.TAKEN})
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class TaskStatus:
     doubt: Mapping[str, Any] | None = None  # about (tests | inputs), ids, paths: what a person may accept
     accepted: frozenset[str] = frozenset()  # ids that may be missing or skipped, of the newest attempt
     accepted_inputs: frozenset[str] = frozenset()  # changed inputs of the gate that are fine, likewise
+    iteration: int = 1  # of the goal, in which it was planned
 
     @property
     def attempt(self) -> int:
@@ -148,9 +151,11 @@ class GoalStatus:
     spec: GoalSpec
     tasks: dict[str, TaskStatus]
     planning: Planning = field(default_factory=Planning)
+    iterations: Iterations = field(default_factory=Iterations)
     estimate: Mapping[str, Any] | None = None  # what its plan was expected to take (views.estimate)
     created_at: float = 0.0
     started_at: float | None = None
+    opened_at: float = 0.0  # when it started, or was opened again
     base: str = ""
     pinned: dict[str, str] = field(default_factory=dict)  # task -> the commit that its `from` named
     integration: str = ""
@@ -201,7 +206,55 @@ class GoalStatus:
 
     @property
     def needs_plan(self) -> bool:
-        return self.spec.wants_plan and self.planning.plan is None
+        """Of the goal, or of a further iteration of it."""
+        return (self.spec.wants_plan and self.planning.plan is None) or self.planning.awaited
+
+    @property
+    def ends_at(self) -> float | None:
+        """When its time is over; None: never, or it stands still, or that has been said already."""
+        hours = self.plan.max_hours
+        if hours is None or self.blocked or self.paused or self.awaits_person:
+            return None
+        return self.opened_at + hours * 3600
+
+    @property
+    def current(self) -> list[TaskStatus]:
+        """The tasks of this iteration; how earlier ones ended is in what the verifier found missing."""
+        return [task for task in self.tasks.values() if task.iteration == self.iterations.current]
+
+    @property
+    def scored(self) -> bool:
+        """Whether this iteration has its score, at the present head."""
+        last = self.scores[-1] if self.scores else None
+        here = (self.integration, self.iterations.current)
+        return last is not None and (last["commit"], last["iteration"]) == here
+
+    @property
+    def wants_check(self) -> bool:
+        """Its own check and fixes are to be looked at: also where nothing had to be changed."""
+        some = any(task.satisfied for task in self.tasks.values())
+        checked = self.checked is not None and self.checked["commit"] == self.integration
+        return (self.plan.check is not None or bool(self.plan.fixes)) and some and not checked
+
+    @property
+    def most_iterations(self) -> int:
+        """How many it may have in all."""
+        return self.iterations.most or self.plan.iterations
+
+    @property
+    def iterates(self) -> bool:
+        """Whether there may be a further iteration; what waits for a person comes first."""
+        return self.most_iterations > 1 and not any(task.state in WITH_PERSON for task in self.current)
+
+    @property
+    def wants_verdict(self) -> bool:
+        """A verifier is to say what is missing, at the end of an iteration."""
+        if not self.iterates or self.started_at is None or self.needs_plan or self.awaits_person:
+            return False
+        if self.scored or self.wants_check or not all(task.ended for task in self.tasks.values()):
+            return False
+        verdict = self.iterations.verdict
+        return verdict is None or verdict["commit"] != self.integration
 
     @property
     def awaits_approval(self) -> bool:

@@ -22,6 +22,7 @@ from mo_git.goal_status import (
     Spent,
     TaskStatus,
 )
+from mo_git.iteration_state import ABOUT_ITERATIONS
 from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, TaskState
 from mo_git.plan import overlaps
 from mo_git.plan_state import ABOUT_PLANNING
@@ -84,6 +85,8 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
         return True
     if fact.kind in ABOUT_PLANNING:
         return _apply_to_plan(goal, fact)
+    if fact.kind in ABOUT_ITERATIONS:
+        return _apply_to_iterations(goal, fact)
     if not fact.task:
         _apply_to_goal(goal, fact)
         return True
@@ -108,10 +111,28 @@ def _apply_usage(goal: GoalStatus, fact: Fact) -> None:
 
 
 def _apply_to_plan(goal: GoalStatus, fact: Fact) -> bool:
-    if not (goal.spec.wants_plan or fact.kind == Kind.PLAN_APPROVED) or not goal.planning.take(fact):
+    planned = goal.spec.wants_plan or goal.planning.awaited or fact.kind == Kind.PLAN_APPROVED
+    if not planned or not goal.planning.take(fact):
         return False
     if fact.kind == Kind.PLANNED:
-        goal.tasks, goal.estimate = _tasks(goal.spec, goal.plan), fact.data.get("estimate")
+        goal.estimate = fact.data.get("estimate")
+        _add_tasks(goal)
+    return True
+
+
+def _add_tasks(goal: GoalStatus) -> None:
+    """What was planned now comes to what there is."""
+    for name, task in _tasks(goal.spec, goal.plan).items():
+        if name not in goal.tasks:
+            task.iteration = goal.iterations.current
+            goal.tasks[name] = task
+
+
+def _apply_to_iterations(goal: GoalStatus, fact: Fact) -> bool:
+    if not goal.iterations.take(fact):
+        return False
+    if fact.kind == Kind.ITERATED:
+        goal.planning.begin_again(goal.plan)
     return True
 
 
@@ -254,7 +275,7 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
         case Kind.GOAL_CREATED:
             goal.created_at, goal.estimate = fact.at, data.get("estimate")
         case Kind.GOAL_STARTED:
-            goal.started_at, goal.base = fact.at, data["base"]
+            goal.started_at, goal.opened_at, goal.base = fact.at, fact.at, data["base"]
             goal.integration = goal.integration or data["base"]
             goal.pinned |= data.get("pinned", {})
         case Kind.GATE_PROVED:
@@ -286,7 +307,9 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
             goal.ended, goal.ended_at, goal.cancelling = None, None, ""
             goal.blocked, goal.checked, goal.paused = None, None, False
             goal.budget_usd = data.get("budget_usd", goal.budget_usd)
+            goal.opened_at = fact.at
             goal.planning.reset()
+            goal.iterations.reopen(data.get("iterations"))
         case Kind.OPERATION_REQUESTED:
             goal.operations[data["request"]] = Operation(
                 data["request"], data["operation"], data.get("arguments", {})
@@ -297,13 +320,16 @@ def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
 
 
 def outcome(goal: GoalStatus) -> tuple[GoalState, str]:
-    """How a goal ends whose tasks have all ended: done only if every task landed or counts as landed."""
-    bad = [task.spec.id for task in goal.tasks.values() if not task.satisfied]
+    """How a goal ends whose tasks have all ended: done only if every task landed or counts as landed.
+
+    Of several iterations the last one counts.
+    """
+    bad = [task.spec.id for task in goal.current if not task.satisfied]
     fell = goal.scores and goal.scores[-1]["commit"] == goal.integration and goal.scores[-1]
     if fell and fell["verdict"] == "rolled_back":
         return GoalState.FAILED, str(fell["reason"])
     if bad:
-        return GoalState.FAILED, f"{len(bad)} of {len(goal.tasks)} tasks did not land: {', '.join(bad)}"
+        return GoalState.FAILED, f"{len(bad)} of {len(goal.current)} tasks did not land: {', '.join(bad)}"
     if goal.checked and not goal.checked["passed"]:
         return GoalState.FAILED, "the goal's check failed: " + goal.checked.get("reason", "")
     return GoalState.DONE, ""

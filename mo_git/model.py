@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 RESERVED_TASK_IDS = frozenset({"integration"})
+ALL_RED = "all-red"  # of `fixes`: every test that fails on the base
 OWN_PRICES = "settings"  # of a usage fact, in place of the date of the price table
 
 
@@ -167,13 +168,19 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A validated DAG of tasks; `tasks` keeps the order of the file."""
+    """A validated DAG of tasks; `tasks` keeps the order of the file.
+
+    `fixes` are tests that have to pass in the end, or ALL_RED; `iterations`: how often it is planned at most.
+    """
 
     goal: str
     tasks: tuple[TaskSpec, ...]
     check: Command | None = None
     groups: Mapping[str, int] = field(default_factory=dict)
     error_policy: str = "skip_dependents"  # skip_dependents | fail_fast
+    fixes: str | tuple[str, ...] = ()
+    iterations: int = 1
+    max_hours: float | None = None  # after which nothing of it starts any more
 
     def task(self, task_id: str) -> TaskSpec:
         return next(task for task in self.tasks if task.id == task_id)
@@ -272,12 +279,16 @@ class Kind(StrEnum):
     SETUP_FAILED = "setup_failed"  # reason
     BUDGET_SPENT = "budget_spent"  # reason
     REPOSITORY_CHANGED = "repository_changed"  # what, ran, do
-    GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason
-    GOAL_SCORED = "goal_scored"  # iteration, commit, gate, metrics, verdict, reason, best
+    GOAL_CHECKED = "goal_checked"  # passed, commit, exit_code, reason, unfixed
+    GOAL_SCORED = "goal_scored"  # iteration, commit, gate, metrics, verdict, reason, best, score, done
+    VERIFY_STARTED = "verify_started"  # n, provider, model, why
+    VERIFY_FAILED = "verify_failed"  # n, provider, class, reason, not_before
+    VERIFIED = "verified"  # n, provider, iteration, commit, done, progress, missing, summary
+    ITERATED = "iterated"  # iteration, course, why, missing, commit: a further plan is to be made
     GOAL_PAUSED = "goal_paused"
     GOAL_RESUMED = "goal_resumed"
     CANCEL_REQUESTED = "cancel_requested"  # reason
     GOAL_ENDED = "goal_ended"  # state, reason
-    GOAL_REOPENED = "goal_reopened"  # why, budget_usd
+    GOAL_REOPENED = "goal_reopened"  # why, budget_usd, iterations
     OPERATION_REQUESTED = "operation_requested"  # request, operation, arguments
     OPERATION_ENDED = "operation_ended"  # request, ok, message, hint, code

@@ -17,6 +17,7 @@ from mo_git.values import (
     argv,
     choice,
     command,
+    fixes,
     globs,
     kind,
     nearest,
@@ -82,6 +83,9 @@ PLAN_READERS: Mapping[str, Reader] = {
     "goal": text,
     "check": command,
     "error_policy": choice("skip_dependents", "fail_fast"),
+    "fixes": fixes,
+    "iterations": number("a whole number from 1 to 50", int, least=1, most=50),
+    "max_hours": number("a number of hours greater than 0", float, above=0),
 }
 GOAL_READERS: Mapping[str, Reader] = {
     "id": slug,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mo_git.model import Fact, Kind, Plan
@@ -41,18 +41,24 @@ class Planning:
     assumptions: tuple[str, ...] = ()
     approved: bool = False
     unconfined: tuple[str, ...] = ()  # tasks with a check that would run with the person's own rights
+    awaited: bool = False  # a further iteration: new tasks are to come
 
     def reset(self) -> None:
         """A person says that it is worth another try."""
         self.refusals, self.failures, self.not_before = [], [], 0.0
 
+    def begin_again(self, plan: Plan) -> None:
+        """Another iteration: what is planned now comes to the tasks of `plan`."""
+        self.plan, self.awaited = plan, True
+        self.refusals, self.failures, self.not_before = [], [], 0.0
+
     def take(self, fact: Fact) -> bool:
-        """Whether the fact had an effect: a goal is planned once, what comes later is late."""
+        """Whether the fact had an effect: an iteration is planned once, what comes later is late."""
         data = fact.data
         if fact.kind == Kind.PLAN_APPROVED:
             self.approved = True
             return True
-        if self.plan is not None:
+        if self.plan is not None and not self.awaited:
             return False
         if fact.kind == Kind.PLAN_ANSWERED:
             return self._answer(data["answers"])
@@ -67,10 +73,19 @@ class Planning:
                 self.questions = tuple(data["questions"])
                 self.rounds += 1
             case Kind.PLANNED:
-                self.plan = plan_from_data(data["plan"], f"the plan of {fact.goal}")
                 self.assumptions = tuple(data.get("assumptions", ()))
                 self.unconfined = tuple(data.get("unconfined", ()))
+                self._planned(plan_from_data(data["plan"], f"the plan of {fact.goal}"))
         return True
+
+    def _planned(self, plan: Plan) -> None:
+        """A later plan holds new tasks only; who agreed to the goal agreed to them, but not to commands."""
+        if self.plan is not None:
+            known = {task.id for task in self.plan.tasks}
+            new = (task for task in plan.tasks if task.id not in known)
+            plan = replace(self.plan, tasks=(*self.plan.tasks, *new))
+            self.approved = self.approved and not self.unconfined
+        self.plan, self.awaited = plan, False
 
     def _answer(self, answers: Sequence[str]) -> bool:
         if len(answers) != len(self.questions) or not answers:

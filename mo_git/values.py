@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from mo_git.globs import bad_pattern
-from mo_git.model import Command
+from mo_git.model import ALL_RED, Command
 
 Reader = Callable[[object], Any]
 SLUG_LENGTH = 60
@@ -127,6 +127,18 @@ def command(value: object) -> Command | None:
     return argv(value)
 
 
+def fixes(value: object) -> str | tuple[str, ...]:
+    """Tests that have to pass in the end: a list of their names, or "all-red"."""
+    if isinstance(value, str):
+        if value == ALL_RED:
+            return ALL_RED
+        raise Wrong(f'expected "{ALL_RED}" or a list of tests such as ["tests/test_a.py::test_one"]')
+    names = texts(value)
+    if not names or not all(name.strip() for name in names):
+        raise Wrong(f'names no test: list some, or write "{ALL_RED}"')
+    return names
+
+
 def globs(value: object) -> tuple[str, ...]:
     """Path patterns relative to the repository root."""
     patterns = texts(value)
@@ -150,7 +162,12 @@ def choice(*allowed: str) -> Reader:
 
 
 def number(
-    meaning: str, convert: type[int] | type[float], *, least: int | None = None, above: int | None = None
+    meaning: str,
+    convert: type[int] | type[float],
+    *,
+    least: int | None = None,
+    above: int | None = None,
+    most: float = _LARGEST,
 ) -> Reader:
     """A reader of a number; a whole number is also a number, true and false are not."""
 
@@ -160,7 +177,7 @@ def number(
             shown = kind(value)
         elif not math.isfinite(value) or abs(value) > _LARGEST:
             shown = "one that is out of range"
-        elif (least is not None and value < least) or (above is not None and value <= above):
+        elif value > most or (least is not None and value < least) or (above is not None and value <= above):
             shown = str(value)
         else:
             return convert(value)

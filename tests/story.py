@@ -40,13 +40,14 @@ class Story:
     wants_plan: bool = False
     approve: bool = False
     ask: bool = False
+    limits: Mapping[str, Any] = field(default_factory=dict)  # of the plan: iterations, max_hours, fixes
     facts: list[Fact] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.spec = GoalSpec(
             self.id,
             self.title,
-            Plan(self.title, self.tasks),
+            Plan(self.title, self.tasks, **self.limits),
             self.created_at,
             self.base,
             self.target,

@@ -60,7 +60,7 @@ SPAWNING = (
 WORDS = ("mo_git.model", "mo_git.errors")
 RULES = (
     *("mo_git.dag", "mo_git.globs", "mo_git.goal_status", "mo_git.lifecycle", "mo_git.plan", "mo_git.plan_*"),
-    *("mo_git.flakes", "mo_git.tomltext", "mo_git.values"),
+    *("mo_git.flakes", "mo_git.iteration_state", "mo_git.tomltext", "mo_git.values"),
     *(
         "mo_daemon.decide",
         "mo_daemon.allowance",
@@ -81,6 +81,10 @@ RULES = (
         "mo_daemon.input_parts",
         "mo_daemon.metrics",
         "mo_daemon.deterioration",
+        "mo_daemon.convergence",
+        "mo_daemon.dead_ends",
+        "mo_daemon.fixes",
+        "mo_daemon.verify_answer",
         "mo_daemon.scope",
     ),
 )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mo_daemon import requests
-from mo_daemon.plan_answer import SCHEMA, Answer, read_answer
+from mo_daemon.plan_answer import SCHEMA, Answer, distinct, read_answer
 from mo_daemon.planning import answers
 from mo_daemon.prompts import data_block
 from mo_daemon.repo_map import TREE_LINES, repo_map
@@ -122,6 +122,17 @@ def test_the_schema_asks_for_every_key() -> None:
     for one in found:
         assert sorted(one["required"]) == sorted(one["properties"])
         assert one["additionalProperties"] is False
+
+
+def test_ids_of_a_further_iteration_are_new_ones() -> None:
+    long = "x" * 60
+    planned = [spec("a"), spec("b", "a", "c"), spec("c"), spec(long)]
+    planned[1] = replace(planned[1], prompt="after {{task.a.summary}} and {{task.c.output.k}}")
+    assert distinct(planned, (), 2) == tuple(planned)
+    found = distinct(planned, {"a", "a-3", long, "other"}, 3)
+    assert [task.id for task in found] == ["a-4", "b", "c", "x" * 56 + "-3"]
+    assert found[1].depends_on == ("a-4", "c")
+    assert found[1].prompt == "after {{task.a-4.summary}} and {{task.c.output.k}}"
 
 
 @dataclass
@@ -265,13 +276,12 @@ def test_a_goal_that_was_cancelled_before_it_had_a_plan_can_be_tried_again() -> 
 def test_the_map_of_a_small_repository(repo: RepoBuilder) -> None:
     first = repo.head()
     second = repo.commit({"a.py": "", "docs/b.md": "", "Makefile": ""}, "Second words")
-    seen = repo_map(repo.path, second, "pytest -q", "Keep it short.")
+    seen = repo_map(repo.path, second, "pytest -q")
     assert seen == (
         "4 files: .md 2, (no suffix) 1, .py 1\n\n"
         "Tests (the gate): pytest -q\n\n"
         "Directories and files:\nMakefile\nREADME.md\na.py\ndocs/b.md\n\n"
-        f"Recent commits:\n{second[:7]} Second words\n{first[:7]} first\n\n"
-        "Lessons from earlier work:\nKeep it short."
+        f"Recent commits:\n{second[:7]} Second words\n{first[:7]} first"
     )
 
 

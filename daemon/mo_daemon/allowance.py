@@ -10,7 +10,7 @@ from mo_git.model import TaskState
 
 SETTLE_SECONDS = 30.0  # after which the memory of an agent that started is in use, and not only promised
 
-AgentOf = Callable[[GoalStatus, TaskStatus | None], str]  # None: who plans the goal; empty: no agent
+AgentOf = Callable[[GoalStatus, TaskStatus | None], str]  # None: who plans or verifies it; empty: nobody
 
 
 class Room:
@@ -72,7 +72,7 @@ def agents_at_work(
         goal_id, _, task_id = name.partition("/")
         goal = goals.get(goal_id)
         task = goal.tasks.get(task_id) if goal and kind == "attempt" else None
-        if goal and kind == "plan":
+        if goal and kind in ("plan", "verify"):
             agent, settled = agent_of(goal, None), True
         elif goal is None or task is None or not task.spec.by_agent or task.state is TaskState.CHECKING:
             continue

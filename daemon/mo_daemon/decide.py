@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from mo_daemon import riders
+from mo_daemon import dead_ends, riders
 from mo_daemon.allowance import AgentOf, Room, agents_at_work
 from mo_git import dag
-from mo_git.goal_status import AT_WORK, GoalStatus, Operation, TaskStatus
+from mo_git.goal_status import GoalStatus, Operation, TaskStatus
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
 
@@ -80,6 +80,15 @@ class PlanGoal(_Job):
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyGoal(_Job):
+    """Let an agent say what is missing, at the end of an iteration."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({verify_key(self.goal)})
+
+
+@dataclass(frozen=True, slots=True)
 class _TaskJob(_Job):
     task: str
 
@@ -140,6 +149,7 @@ class Stop:
 Job = (
     PrepareGoal
     | PlanGoal
+    | VerifyGoal
     | StartAttempt
     | RecoverAttempt
     | Land
@@ -159,13 +169,17 @@ def plan_key(goal: str) -> str:
     return f"plan {goal}"
 
 
+def verify_key(goal: str) -> str:
+    return f"verify {goal}"
+
+
 def landing_key(goal: str) -> str:
     return f"landing {goal}"
 
 
 def keys_of(goal: GoalStatus, busy: Iterable[str]) -> list[str]:
     """The running jobs of a goal."""
-    wanted = {f"prepare {goal.id}", plan_key(goal.id), landing_key(goal.id)}
+    wanted = {f"prepare {goal.id}", plan_key(goal.id), verify_key(goal.id), landing_key(goal.id)}
     return [key for key in busy if key in wanted or key.startswith(f"attempt {goal.id}/")]
 
 
@@ -173,7 +187,7 @@ def decide(goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits
     """Actions to perform now, in order.  Jobs whose keys are busy are not repeated."""
     actions: list[Action] = []
     taken = set(busy)
-    for action in _wanted(goals, busy):
+    for action in _wanted(goals, busy, now):
         if isinstance(action, Record | Stop):
             actions.append(action)
         elif not isinstance(action, StartAttempt) and not taken & action.keys:
@@ -191,7 +205,7 @@ def waits(
     return {} if limits.hold else _starts(goals, set(busy), limits, now)[1]
 
 
-def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str]) -> Iterator[Action]:
+def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str], now: float) -> Iterator[Action]:
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
         running = keys_of(goal, busy)
         yield from _recover(goal, busy)
@@ -203,6 +217,9 @@ def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str]) -> Iterator[A
             yield from _cancel(goal, running)
         elif goal.started_at is None:
             yield from _begin(goal, goals)
+        elif goal.ends_at is not None and goal.ends_at <= now:
+            reason = f"the goal's time of {goal.plan.max_hours:g} hours is over (max_hours)"
+            yield Record((NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": reason}),))
         elif not goal.pending_operations():
             yield from _advance(goal, running)
 
@@ -264,7 +281,7 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         if goal.blocked and not running:
             yield _halt(goal)
         return
-    skips = _skips(goal)
+    skips = dead_ends.skips(goal)
     if skips:
         yield Record(tuple(skips))
         return
@@ -272,57 +289,23 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         if not running:
             yield _halt(goal)
         return
-    yield from (Stop(attempt_key(goal.id, name)) for name in _pointless(goal))
+    yield from (Stop(attempt_key(goal.id, name)) for name in dead_ends.pointless(goal))
     may_land = not goal.paused and landing_key(goal.id) not in running
     candidates = may_land and riders.riders(goal, {})
     if candidates:
         yield Land(goal.id)
     if all(task.ended for task in goal.tasks.values()) and not running:
-        yield _end(goal)
+        if not goal.wants_verdict:  # the verifier starts where attempts do
+            yield _end(goal)
+        elif goal.blocked:
+            yield _halt(goal)
     elif goal.blocked and not running and not candidates:
         yield _halt(goal)  # out of money: what was paid for has landed
 
 
-def _skips(goal: GoalStatus) -> list[NewFact]:
-    """Tasks whose dependencies failed for good; with fail_fast, everything not started yet.
-
-    That may also be a finished candidate, where a person took back what it was built on.
-    """
-    dead = {task.spec.id: task.state for task in goal.tasks.values() if task.ended and not task.satisfied}
-    if not dead:
-        return []
-    fail_fast = goal.plan.error_policy == "fail_fast"
-    first = next((name for name, state in dead.items() if fail_fast and state is not TaskState.SKIPPED), "")
-    facts = []
-    for task_id in dag.order(goal.plan.tasks):
-        task = goal.tasks[task_id]
-        if task.state not in (TaskState.PENDING, TaskState.WAITING, TaskState.CANDIDATE):
-            continue
-        broken = [dep for dep in task.spec.depends_on if dep in dead]
-        if broken or (first and task.state is not TaskState.CANDIDATE):
-            reason = f"{broken[0]} {dead[broken[0]]}" if broken else f"{first} {dead[first]} (fail_fast)"
-            dead[task_id] = TaskState.SKIPPED
-            facts.append(NewFact(goal.id, Kind.SKIPPED, {"reason": reason, "satisfies": False}, task_id))
-    return facts
-
-
-def _pointless(goal: GoalStatus) -> list[str]:
-    """Tasks at work on something that will not land."""
-    return [
-        task.spec.id
-        for task in goal.tasks.values()
-        if task.state in AT_WORK
-        and any(goal.tasks[name].ended and not goal.tasks[name].satisfied for name in task.upon)
-    ]
-
-
 def _end(goal: GoalStatus) -> Action:
-    """The goal's own check first: also where nothing had to be changed, it has to hold."""
-    some = any(task.satisfied for task in goal.tasks.values())
-    checked = goal.checked is not None and goal.checked["commit"] == goal.integration
-    if goal.plan.check is not None and some and not checked:
-        return CheckGoal(goal.id)
-    return FinishGoal(goal.id)
+    """The goal's own check and fixes first: also where nothing had to be changed, they have to hold."""
+    return CheckGoal(goal.id) if goal.wants_check else FinishGoal(goal.id)
 
 
 def _starts(
@@ -331,7 +314,7 @@ def _starts(
     """What to start within the limits, older goals first, then what holds up most; and what has to wait."""
     actions: list[Action] = []
     waiting: dict[str, dict[str, int]] = {}
-    slots = limits.parallel - sum(key.startswith(("attempt ", "plan ")) for key in taken)
+    slots = limits.parallel - sum(key.startswith(("attempt ", "plan ", "verify ")) for key in taken)
     at_work = list(agents_at_work(goals, taken, limits.agent_of, now))
     room = Room(slots, limits.caps, limits.memory, at_work, limits.closed, limits.starts)
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
@@ -339,10 +322,10 @@ def _starts(
             break
         if not may_start(goal):
             continue
-        if goal.needs_plan:
-            due = goal.planning.not_before <= now and plan_key(goal.id) not in taken
-            if due and not room.refusal(agent := limits.agent_of(goal, None)):
-                actions.append(PlanGoal(goal.id))
+        if goal.needs_plan or goal.wants_verdict:
+            job, due = (PlanGoal if goal.needs_plan else VerifyGoal)(goal.id), _reads_from(goal) <= now
+            if due and not job.keys & taken and not room.refusal(agent := limits.agent_of(goal, None)):
+                actions.append(job)
                 room.take(agent)
             continue
         chosen, held = _choose(goal, taken, room, limits, now)
@@ -350,6 +333,11 @@ def _starts(
         if held:
             waiting[goal.id] = dict(held)
     return actions, waiting
+
+
+def _reads_from(goal: GoalStatus) -> float:
+    """When the planner, or the verifier, may start."""
+    return goal.planning.not_before if goal.needs_plan else goal.iterations.not_before
 
 
 def _choose(
@@ -437,11 +425,12 @@ def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
 def next_wake(goals: Mapping[str, GoalStatus], now: float, resets: Iterable[float] = ()) -> float | None:
     """When the next waiting task, or plan, may start, or an agent may again, if that is in the future."""
     open_goals = [goal for goal in goals.values() if may_start(goal)]
-    times = [goal.planning.not_before for goal in open_goals if goal.needs_plan]
+    times = [_reads_from(goal) for goal in open_goals if goal.needs_plan or goal.wants_verdict]
     times += [
         task.not_before
         for goal in open_goals
         for task in goal.tasks.values()
         if task.state is TaskState.WAITING
     ]
+    times += [goal.ends_at for goal in open_goals if goal.ends_at is not None]
     return min((time for time in (*times, *resets) if time > now), default=None)

@@ -33,6 +33,7 @@ from mo_daemon.decide import (
     RecoverLanding,
     StartAttempt,
     Stop,
+    VerifyGoal,
     decide,
     next_wake,
 )
@@ -52,6 +53,7 @@ from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
 from mo_daemon.train import run_train
+from mo_daemon.verifying import assign_verifier, verify_goal
 from mo_git import process
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
@@ -270,7 +272,7 @@ class Engine:
     def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:
         """Who would do it now; empty for nobody, which the attempt itself has to say."""
         if task is None:
-            choice = assign_planner(self.services, goal.spec)
+            choice = (assign_verifier if goal.wants_verdict else assign_planner)(self.services, goal.spec)
         else:
             choice = execution.chosen(self.services, goal, task, execution.avoided(task))
         return choice.agent if isinstance(choice, Choice) and choice.agent != COMMAND else ""
@@ -332,6 +334,8 @@ class Engine:
                 return prepare_goal(services, self.gatekeeper, goal)
             case PlanGoal():
                 return plan_goal(services, self.gatekeeper, goal)
+            case VerifyGoal():
+                return verify_goal(services, self.gatekeeper, goal)
             case StartAttempt():
                 return start_attempt(services, self.gatekeeper, goal, goal.tasks[job.task])
             case RecoverAttempt():

@@ -6,14 +6,18 @@ provider `command`): what an agent writes is never run as it stands, except chec
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from mo_git import plan_refs
 from mo_git.errors import MoError
-from mo_git.model import Plan
+from mo_git.model import Plan, TaskSpec
 from mo_git.plan import plan_from_data
+from mo_git.plan_refs import Reference
+from mo_git.values import SLUG_LENGTH
 
 _STRING = {"type": "string"}
 _STRINGS = {"type": "array", "items": _STRING}
@@ -82,6 +86,36 @@ def read_answer(
     known = None if providers is None else ("auto", *providers)
     plan = plan_from_data(plan_data, "the plan", max_tasks=max_tasks, providers=known)
     return Answer(plan, questions, _texts(data, "assumptions"))
+
+
+def distinct(tasks: Sequence[TaskSpec], taken: Collection[str], iteration: int) -> tuple[TaskSpec, ...]:
+    """The tasks under ids that the goal does not have yet: `a` of a second iteration may become `a-2`."""
+    names: dict[str, str] = {}
+    used = {*taken, *(task.id for task in tasks)}
+    for task in tasks:
+        names[task.id] = task.id if task.id not in taken else _free(task.id, used, iteration)
+        used.add(names[task.id])
+
+    def renamed(reference: Reference) -> str:
+        parts = (names[reference.task], reference.field, reference.key)
+        return "{{task." + ".".join(filter(None, parts)) + "}}"
+
+    return tuple(
+        replace(
+            task,
+            id=names[task.id],
+            depends_on=tuple(names[name] for name in task.depends_on),
+            prompt=plan_refs.replace(task.prompt, renamed),
+        )
+        for task in tasks
+    )
+
+
+def _free(name: str, taken: Collection[str], iteration: int) -> str:
+    """A name that nobody has, near to the one that was wanted."""
+    numbers = itertools.count(iteration)
+    candidates = (f"{name[: SLUG_LENGTH - 4]}-{number}" for number in numbers)
+    return next(one for one in candidates if one not in taken)
 
 
 def _data(answer: Any) -> Mapping[str, Any]:

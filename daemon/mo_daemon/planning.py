@@ -8,12 +8,12 @@ With `--ask` its answer may be questions, ROUNDS times; the goal waits for a per
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, harvest, names, templates
+from mo_daemon import environment, harvest, names, progress, templates
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.briefing import TEAM_FILES, documents, instructions, shown
 from mo_daemon.budget import exhausted
@@ -23,7 +23,7 @@ from mo_daemon.expected import expected_of
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.paid_run import PaidRun, avoided, retry_settings
-from mo_daemon.plan_answer import MAX_QUESTIONS, SCHEMA, Answer, read_answer
+from mo_daemon.plan_answer import MAX_QUESTIONS, SCHEMA, Answer, distinct, read_answer
 from mo_daemon.prompts import bullets, data_block, fill
 from mo_daemon.repo_map import repo_map
 from mo_daemon.routing import Choice, NoAgent, Wish, route
@@ -32,7 +32,7 @@ from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.errors import MoError
 from mo_git.goal_status import GoalStatus
-from mo_git.model import UNUSABLE, FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
+from mo_git.model import UNUSABLE, Command, FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
 from mo_git.plan import plan_to_data
 from mo_git.plan_state import PLANNER
 
@@ -51,6 +51,7 @@ _MAY_ASK = (
     "clear enough needs no question: leave questions empty and plan."
 )
 _DECIDE = "(no answer: decide yourself, and say so in assumptions)"
+_LESSONS = "Lessons from earlier work:"
 _NO_REF = "refs/mo/none"  # what the planner may move
 
 
@@ -58,67 +59,104 @@ def assign_planner(
     services: Services, goal: GoalSpec, avoid: frozenset[str] = frozenset()
 ) -> Choice | NoAgent:
     """Who plans a goal."""
-    wish = Wish(goal.provider, "", goal.phase_providers.get(Phase.DECOMPOSE, ""))
-    return route(Phase.DECOMPOSE, wish, services.routes, avoid)
+    return assign_reader(services, goal, Phase.DECOMPOSE, avoid)
+
+
+def assign_reader(
+    services: Services, goal: GoalSpec, phase: Phase, avoid: frozenset[str]
+) -> Choice | NoAgent:
+    """Who does a phase that only reads."""
+    wish = Wish(goal.provider, "", goal.phase_providers.get(phase, ""))
+    return route(phase, wish, services.routes, avoid)
 
 
 async def plan_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
     """One run of the planner; every ending is recorded as facts."""
     choice = assign_planner(services, goal.spec, _avoided(goal))
+    n = goal.planning.runs + 1
+
+    async def use(slot: Slot) -> None:
+        assert isinstance(choice, Choice)
+        look = Look(services, goal, choice, n, slot)
+        services.record([look.fact(Kind.PLAN_STARTED, model=choice.model, why=choice.why)])
+        prompt = await _prompt(look, gatekeeper, services.agents[choice.agent].reads)
+        services.record(await answered(look, prompt, SCHEMA, _ending, _failed))
+
+    await with_slot(services, goal, choice, lambda: goal.needs_plan, use)
+
+
+async def with_slot(
+    services: Services,
+    goal: GoalStatus,
+    choice: Choice | NoAgent,
+    wanted: Callable[[], bool],
+    use: Callable[[Slot], Awaitable[None]],
+) -> None:
+    """Give `use` a worktree at the goal's head, if it is still `wanted` then.
+
+    That nobody can work there, or that there is no money left, is recorded instead.
+    """
     if isinstance(choice, NoAgent):
-        services.record([_halt(goal, _nobody(choice))])
+        services.record([halt(goal, nobody(choice, "plan it" if goal.needs_plan else "verify it"))])
         return
     if spent := exhausted(*services.money(goal), choice.agent):
         services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
         return
     async with services.starting() as ready:
-        if not (may_start(goal) and goal.needs_plan):  # any more
+        if not (may_start(goal) and wanted()):  # any more
             return
         slot = services.pool.take_detached()
         try:
-            await services.git(services.pool.point, slot, branch=None, commit=goal.base)
+            await services.git(services.pool.point, slot, branch=None, commit=goal.integration)
             ready()
-            await _look(services, gatekeeper, goal, choice, slot)
+            await use(slot)
         finally:
             services.pool.give_back(slot)
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """One run of the planner."""
+class Look:
+    """One run of an agent that reads the goal's head and answers: of the planner, or of the verifier."""
 
     services: Services
     goal: GoalStatus
     choice: Choice
     n: int
     slot: Slot
+    owner: str = PLANNER
+    phase: Phase = Phase.DECOMPOSE
 
     @property
     def run_dir(self) -> Path:
-        return self.services.home.run_dir(self.goal.id, PLANNER, self.n)
+        return self.services.home.run_dir(self.goal.id, self.owner, self.n)
 
     def fact(self, kind: Kind, **data: Any) -> NewFact:
         return NewFact(self.goal.id, kind, {"n": self.n, "provider": self.choice.agent, **data})
 
 
-async def _look(
-    services: Services, gatekeeper: Gatekeeper, goal: GoalStatus, choice: Choice, slot: Slot
-) -> None:
-    look = _Look(services, goal, choice, goal.planning.runs + 1, slot)
-    services.record([look.fact(Kind.PLAN_STARTED, model=choice.model, why=choice.why)])
+async def answered(
+    look: Look,
+    prompt: str,
+    schema: Mapping[str, Any],
+    ending: Callable[[Look, Outcome], list[NewFact]],
+    failed: Callable[[Look, FailureClass, str], list[NewFact]],
+) -> list[NewFact]:
+    """Run the agent; the facts that its answer, or its failure, leads to, and what it cost."""
+    services, goal, choice, slot = look.services, look.goal, look.choice, look.slot
     agent = services.agents[choice.agent]
-    name = f"{goal.id}/{PLANNER}#{look.n}"
-    paid = PaidRun(services, goal, agent, choice.model, Phase.DECOMPOSE, name)
-    seen = {names.base_ref(goal.id): goal.base}
-    state_dir, cell = await paid.enclosure(PLANNER, slot.path, seen, writes=False)
+    name = f"{goal.id}/{look.owner}#{look.n}"
+    paid = PaidRun(services, goal, agent, choice.model, look.phase, name)
+    branch = names.integration_branch(services.settings.git.branch_prefix, goal.id)
+    seen = {names.base_ref(goal.id): goal.base, names.head(branch): goal.integration}
+    state_dir, cell = await paid.enclosure(look.owner, slot.path, seen, writes=False)
     job = Job(
-        Phase.DECOMPOSE,
-        await _prompt(look, gatekeeper, agent.reads),
+        look.phase,
+        prompt,
         slot.path,
         look.run_dir,
         environ=services.environ,
         model=choice.model,
-        schema=SCHEMA,
+        schema=schema,
         writes=False,
         budget_usd=paid.budget(),
         state_dir=state_dir,
@@ -126,14 +164,13 @@ async def _look(
     )
     try:
         finished = await paid.perform(job, _environment(look), paid.deadlines(), cell)
-    except AttemptFailed as failed:
-        services.record(_failed(look, failed.failure, failed.reason))
-        return
+    except AttemptFailed as error:
+        return failed(look, error.failure, error.reason)
     outcome = finished.outcome
-    services.record([*paid.usage(outcome.usage), *_ending(look, outcome)])
+    return [*paid.usage(outcome.usage), *ending(look, outcome)]
 
 
-async def _prompt(look: _Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> str:
+async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> str:
     services, goal = look.services, look.goal
     gate = await gatekeeper.command(goal)
     team = await services.git(
@@ -146,12 +183,18 @@ async def _prompt(look: _Look, gatekeeper: Gatekeeper, reads: frozenset[str]) ->
         "max_tasks": str(services.settings.planner.max_tasks),
         "providers": ", ".join(["auto", *_providers(services)]),
         "ask": f"- {_ask_rule(goal)}\n",
-        "map": await services.git(repo_map, look.slot.path, goal.base, shown(gate.command), lessons),
+        "map": await the_map(look, gate.command) + (f"\n{_LESSONS}\n{lessons}\n" if lessons else ""),
         "instructions": instructions(team),
         "documents": documents(goal.spec.documents),
-        "errors": answers(goal) + _handed_back(look),
+        "errors": progress.so_far(goal) + answers(goal) + _handed_back(look),
     }
     return fill(template, values)
+
+
+async def the_map(look: Look, gate: Command) -> str:
+    """The repository at the goal's head; names of files and commits may be an agent's words."""
+    found = await look.services.git(repo_map, look.slot.path, look.goal.integration, shown(gate))
+    return data_block("map of the repository", found)
 
 
 def _providers(services: Services) -> list[str]:
@@ -178,7 +221,7 @@ def answers(goal: GoalStatus) -> str:
     return "\nA person answered your questions:\n" + "".join(said) if said else ""
 
 
-def _handed_back(look: _Look) -> str:
+def _handed_back(look: Look) -> str:
     """What was wrong with the last answer; empty for the first one."""
     refusals = look.goal.planning.refusals
     if not refusals:
@@ -192,7 +235,7 @@ def _handed_back(look: _Look) -> str:
     )
 
 
-def _environment(look: _Look) -> Mapping[str, str]:
+def _environment(look: Look) -> Mapping[str, str]:
     services = look.services
     env = environment.task_environment(
         services.environment(look.goal),
@@ -211,7 +254,7 @@ def _environment(look: _Look) -> Mapping[str, str]:
 # -- endings ------------------------------------------------------------------------------------------
 
 
-def _ending(look: _Look, outcome: Outcome) -> list[NewFact]:
+def _ending(look: Look, outcome: Outcome) -> list[NewFact]:
     if outcome.failure is FailureClass.INVALID_OUTPUT:
         return _refused(look, [outcome.reason], outcome.summary)
     if outcome.failure is not None:
@@ -234,10 +277,13 @@ def _ending(look: _Look, outcome: Outcome) -> list[NewFact]:
     return _refused(look, [_ask_rule(look.goal)], said)
 
 
-def _planned(look: _Look, answer: Answer) -> list[NewFact]:
-    """What a goal file said about the goal itself stays."""
+def _planned(look: Look, answer: Answer) -> list[NewFact]:
+    """What a goal file said about the goal itself stays; ids of a further iteration are new ones."""
     assert answer.plan is not None
-    plan = replace(look.goal.spec.plan, tasks=answer.plan.tasks)
+    tasks = distinct(answer.plan.tasks, look.goal.tasks, look.goal.iterations.current)
+    if look.goal.iterations.escalated:
+        tasks = tuple(replace(task, complexity="complex") for task in tasks)
+    plan = replace(look.goal.spec.plan, tasks=tasks)
     more = {} if look.services.containment.gates else _unconfined(plan)
     return [
         look.fact(
@@ -256,38 +302,52 @@ def _unconfined(plan: Plan) -> dict[str, list[str]]:
     return {"unconfined": tasks} if tasks else {}
 
 
-def _refused(look: _Look, errors: Sequence[str], said: Any) -> list[NewFact]:
+def _refused(look: Look, errors: Sequence[str], said: Any) -> list[NewFact]:
     text = said if isinstance(said, str) else json.dumps(said, indent=1, ensure_ascii=False)
     (look.run_dir / _ANSWER).write_text(text, encoding="utf-8", errors="replace")
     facts = [look.fact(Kind.PLAN_REFUSED, errors=list(errors))]
     if len(look.goal.planning.refusals) + 1 >= ANSWERS:
         why = errors[0] if len(errors) == 1 else f"{errors[0]} (and {len(errors) - 1} more)"
-        facts.append(_halt(look.goal, f"no valid plan in {ANSWERS} answers of {look.choice.agent}: {why}"))
+        facts.append(halt(look.goal, f"no valid plan in {ANSWERS} answers of {look.choice.agent}: {why}"))
     return facts
 
 
-def _failed(look: _Look, failure: FailureClass, reason: str, stated: float | None = None) -> list[NewFact]:
-    """What a run without an answer leads to: another one later, by somebody else, or a goal that stops."""
+def _failed(look: Look, failure: FailureClass, reason: str, stated: float | None = None) -> list[NewFact]:
+    return unanswered(look, Kind.PLAN_FAILED, look.goal.planning.failures, failure, reason, stated)
+
+
+def unanswered(
+    look: Look,
+    kind: Kind,
+    earlier: Sequence[Mapping[str, Any]],
+    failure: FailureClass,
+    reason: str,
+    stated: float | None = None,
+) -> list[NewFact]:
+    """What a run without an answer leads to: another one later, by somebody else, or a goal that stops.
+
+    `kind` is that of the fact that tells it, `earlier` the data of those before.
+    """
     services, goal, now = look.services, look.goal, look.services.now()
-    provider = look.choice.agent
+    provider, what = look.choice.agent, "plan it" if look.owner == PLANNER else "verify it"
 
     def fact(not_before: float) -> NewFact:
-        return look.fact(Kind.PLAN_FAILED, **{"class": failure}, reason=reason, not_before=not_before)
+        return look.fact(kind, **{"class": failure}, reason=reason, not_before=not_before)
 
     if failure is FailureClass.BUDGET:
         return [fact(now), NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": reason})]
     if failure in UNUSABLE:
-        avoid = _avoided(goal) | {provider}
-        other = assign_planner(services, goal.spec, avoid)
+        avoid = tried(earlier) | {provider}
+        other = assign_reader(services, goal.spec, look.phase, avoid)
         if isinstance(other, Choice) and other.agent not in avoid:
             return [fact(now)]
-        return [fact(now), _halt(goal, _nobody(NoAgent({provider: reason})))]
+        return [fact(now), halt(goal, nobody(NoAgent({provider: reason}), what))]
     step = next_step(
         failure,
         reason,
-        [one["class"] for one in goal.planning.failures],
+        [one["class"] for one in earlier],
         retry_settings(services),
-        attempts=len(goal.planning.failures) + 1,
+        attempts=len(earlier) + 1,
         max_attempts=None,
         can_rework=True,
         now=now,
@@ -295,17 +355,24 @@ def _failed(look: _Look, failure: FailureClass, reason: str, stated: float | Non
         stated=stated,
     )
     if isinstance(step, GiveUp):
-        return [fact(now), _halt(goal, f"planning failed: {step.why}")]
+        doing = "planning" if look.owner == PLANNER else "verifying"
+        return [fact(now), halt(goal, f"{doing} failed: {step.why}")]
     return [fact(step.not_before)]
 
 
 def _avoided(goal: GoalStatus) -> frozenset[str]:
-    return avoided([(one["provider"], one["class"]) for one in goal.planning.failures])
+    return tried(goal.planning.failures)
 
 
-def _nobody(choice: NoAgent) -> str:
-    return "no agent can plan it: " + "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
+def tried(failures: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Agents to leave alone after these failures (data of facts)."""
+    return avoided([(one["provider"], one["class"]) for one in failures])
 
 
-def _halt(goal: GoalStatus, reason: str) -> NewFact:
+def nobody(choice: NoAgent, what: str) -> str:
+    """The reason of a goal that no agent can plan or verify."""
+    return f"no agent can {what}: " + "; ".join(f"{name}: {why}" for name, why in choice.reasons.items())
+
+
+def halt(goal: GoalStatus, reason: str) -> NewFact:
     return NewFact(goal.id, Kind.SETUP_FAILED, {"reason": reason})

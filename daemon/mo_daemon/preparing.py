@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mo_daemon import adoption, names
+from mo_daemon import adoption, fixes, names
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
 from mo_git.errors import Exit, MoError
@@ -19,17 +19,16 @@ async def prepare_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalSta
         base = earlier.integration
     goal.base = goal.base or base  # what the proof gates; recorded with GOAL_STARTED below
     await services.git(_make_refs, services, goal, base)
-    started = NewFact(
-        goal.id,
-        Kind.GOAL_STARTED,
-        {"base": base, "pinned": await services.git(adoption.pin, services, goal)},
-    )
-    if await gatekeeper.is_proved(goal):  # then only the baseline is left: agents need not wait for it
+    pinned = await services.git(adoption.pin, services, goal)
+    started = NewFact(goal.id, Kind.GOAL_STARTED, {"base": base, "pinned": pinned})
+    # Where the gate is proved only the baseline is left: agents need not wait for it, unless it is their task.
+    at_once = not goal.plan.fixes and await gatekeeper.is_proved(goal)
+    if at_once:
         services.record([started])
-        services.record([NewFact(goal.id, Kind.GATE_PROVED, await gatekeeper.prove(goal))])
-    else:
-        proved = NewFact(goal.id, Kind.GATE_PROVED, await gatekeeper.prove(goal))
-        services.record([proved, started])
+    proof = await gatekeeper.prove(goal)
+    if refused := fixes.trouble(goal.plan, proof):
+        raise MoError(*refused, Exit.GATE)
+    services.record([NewFact(goal.id, Kind.GATE_PROVED, proof), *([] if at_once else [started])])
 
 
 def _make_refs(services: Services, goal: GoalStatus, base: str) -> None:

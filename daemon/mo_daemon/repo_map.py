@@ -1,4 +1,4 @@
-"""A compact, bounded picture of a repository for the planner: tree, languages, gate, recent history, lessons.
+"""A compact, bounded picture of a repository for planner and verifier: tree, languages, gate, recent history.
 
 Read from git objects of one commit, so the same commit gives the same map.
 """
@@ -15,7 +15,7 @@ TREE_LINES = 200
 HISTORY = 15
 
 
-def repo_map(top: Path, commit: str, gate: str, lessons: str = "") -> str:
+def repo_map(top: Path, commit: str, gate: str) -> str:
     """The map as text, at most some 12,000 characters."""
     git = Git(top)
     paths = [path for path in git("ls-tree", "-r", "-z", "--name-only", commit).text.split("\0") if path]
@@ -26,8 +26,6 @@ def repo_map(top: Path, commit: str, gate: str, lessons: str = "") -> str:
         "Directories and files:\n" + _tree(paths),
         "Recent commits:\n" + "\n".join(line[:120] for line in history.splitlines()),
     ]
-    if lessons:
-        parts.append("Lessons from earlier work:\n" + lessons[:3000])
     return "\n\n".join(parts)
 
 

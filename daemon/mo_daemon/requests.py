@@ -114,11 +114,12 @@ def _resume(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     goal, budget = desk.goal(payload["goal"]), payload.get("budget_usd")
     if budget is not None and goal.state is not GoalState.OVER_BUDGET:
         raise MoError(f"{goal.id} is not out of budget: it is {goal.state}", "leave out --budget", Exit.USAGE)
+    iterations = _more_iterations(goal, payload)
     if goal.paused:
         desk.record([NewFact(goal.id, Kind.GOAL_RESUMED)])
-    elif goal.state in (GoalState.HALTED, GoalState.OVER_BUDGET):
+    elif iterations or goal.state in (GoalState.HALTED, GoalState.OVER_BUDGET):
         desk.check_settings()
-        more = {} if budget is None else {"budget_usd": float(budget)}
+        more = iterations | ({} if budget is None else {"budget_usd": float(budget)})
         desk.record([NewFact(goal.id, Kind.GOAL_REOPENED, {"why": "resumed", **more})])
     elif goal.awaits_answers and not has_ended(goal):
         raise MoError(f"{goal.id} waits for answers to the planner's questions", f"mo review {goal.id}")
@@ -129,6 +130,19 @@ def _resume(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     else:
         return _ok(f"{goal.id} is not paused")
     return _ok(f"{goal.id} goes on")
+
+
+def _more_iterations(goal: GoalStatus, payload: Mapping[str, Any]) -> dict[str, int]:
+    """What `--iterations` adds to the fact; empty where it was not given."""
+    if payload.get("iterations") is None:
+        return {}
+    wanted, least = int(payload["iterations"]), goal.iterations.current + 1
+    if not has_ended(goal) or goal.state in (GoalState.DONE, GoalState.CANCELLED):
+        raise MoError(f"{goal.id} has not failed: it is {goal.state}", "leave out --iterations", Exit.USAGE)
+    if wanted < least:
+        message = f"{goal.id} is in its iteration {goal.iterations.current} already"
+        raise MoError(message, f"--iterations {least}, or more", Exit.USAGE)
+    return {"iterations": wanted}
 
 
 def _answer(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
@@ -185,7 +199,7 @@ def _skip(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
 
 def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     goal = desk.goal(payload["goal"])
-    chosen = [_task(goal, payload["task"])] if payload.get("task") else list(goal.tasks.values())
+    chosen = [_task(goal, payload["task"])] if payload.get("task") else goal.current
     again = [task for task in chosen if _can_retry(task)]
     # what it depended on had failed, or it was cancelled without a plan
     never_began = has_ended(goal) and (goal.started_at is None or goal.needs_plan)

@@ -20,6 +20,7 @@ from mo_git.cli.goals import (
     read_documents,
     read_source,
     refuse_untrusted,
+    with_limits,
 )
 from mo_git.cli.guided import can_ask, confirm, follow_to_end, starting_from
 from mo_git.cli.ids import resolve_goal
@@ -57,6 +58,24 @@ from mo_git.text import one_line
 @click.option(
     "--budget", type=click.FloatRange(min=0), metavar="USD", help="What the goal may spend; 0: no limit."
 )
+@click.option(
+    "--iterations",
+    type=click.IntRange(1, 50),
+    metavar="N",
+    help="Verify and plan again what is missing, at most N plans in all.",
+)
+@click.option(
+    "--max-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="H",
+    help="Start nothing more of it after H hours.",
+)
+@click.option(
+    "--fixes",
+    multiple=True,
+    metavar="TEST",
+    help="A test that has to turn green, or all-red: those that fail now.",
+)
 @click.option("--doc", "documents", multiple=True, metavar="FILE", help="A text that all agents are given.")
 @click.option("--single", is_flag=True, help="Do not plan a goal in words: one task for one agent.")
 @click.option("--approve", is_flag=True, help="Show the plan and wait for mo resume before it runs.")
@@ -78,6 +97,9 @@ def command(
     provider: str,
     phases: tuple[str, ...],
     budget: float | None,
+    iterations: int | None,
+    max_hours: float | None,
+    fixes: tuple[str, ...],
     documents: tuple[str, ...],
     single: bool,
     approve: bool,
@@ -91,6 +113,7 @@ def command(
     """
     source = read_source(goal, obj.cwd)
     source = as_one_task(source) if single else source
+    source = with_limits(source, iterations, max_hours, fixes)
     if ask and source.plan.tasks:
         message = "--ask is about a goal in words that an agent plans, and this one is planned"
         raise MoError(message, "leave out --ask", Exit.USAGE)

@@ -218,7 +218,7 @@ def doing(home: Home, goal: GoalStatus) -> dict[str, str]:
 def render(goal: GoalStatus, now: float, room: int, doing: Mapping[str, str] | None = None) -> RenderableType:
     """Header and a row per task, at most `room` of them: those at work first, then those in trouble.
 
-    `doing`: task, or PLANNER -> what its agent does just now.
+    `doing`: task, or PLANNER -> what its agent does just now; of the verifier, too.
     """
     from rich.console import Group
     from rich.table import Table
@@ -244,7 +244,9 @@ def render(goal: GoalStatus, now: float, room: int, doing: Mapping[str, str] | N
         header.append(f"  {len(goal.landings)} landed, integration {goal.integration[:7]}", style="dim")
     if spent := goal.total().cost_usd:
         header.append(f", {money(spent)}", style="dim")
-    if goal.state is GoalState.PLANNING:
+    if goal.most_iterations > 1:
+        header.append(f", iteration {goal.iterations.current} of {goal.most_iterations}", style="dim")
+    if goal.state is GoalState.PLANNING or goal.wants_verdict:
         header.append(f"  {one_line((doing or {}).get(PLANNER, ''), 120)}", style="dim")
     hidden = [goal.task_state(task) for task in goal.tasks.values() if task not in shown]
     more = [Text(f"and {counts({s: hidden.count(s) for s in TaskState if s in hidden})}", style="dim")]

@@ -22,8 +22,9 @@ from mo_git.errors import Exit, MoError
 from mo_git.git import binary
 from mo_git.home import DIRECTORY, Home, write_atomically
 from mo_git.ledger.records import goal_to_data
-from mo_git.model import PROVIDERS, GoalSpec, Phase, Plan, TaskSpec
+from mo_git.model import ALL_RED, PROVIDERS, GoalSpec, Phase, Plan, TaskSpec
 from mo_git.plan import parse_goal_file, parse_plan, plan_from_data, plan_to_toml
+from mo_git.plan_read import PLAN_READERS
 from mo_git.tomltext import toml_line
 from mo_git.values import nearest, printable
 
@@ -136,7 +137,7 @@ def _unplanned(title: str, text: str, meta: Mapping[str, Any]) -> Plan:
     """What a goal file without tasks says about its plan."""
     if not text.strip():
         raise MoError("the goal file says nothing", "write below the front matter what to do", Exit.USAGE)
-    known = {key: meta[key] for key in ("check", "error_policy") if key in meta}
+    known = {key: meta[key] for key in PLAN_READERS if key in meta and key != "goal"}
     return plan_from_data({"goal": title, **known}, "the goal file", may_be_empty=True)
 
 
@@ -146,6 +147,18 @@ def as_one_task(source: Source) -> Source:
         return source
     task = TaskSpec("task", source.title, source.text.strip())
     return replace(source, plan=replace(source.plan, tasks=(task,)))
+
+
+def with_limits(
+    source: Source, iterations: int | None, max_hours: float | None, fixes: Sequence[str]
+) -> Source:
+    """--iterations, --max-hours and --fixes beat what the plan says."""
+    if ALL_RED in fixes and len(fixes) > 1:
+        raise MoError(f"--fixes {ALL_RED} stands alone", "name tests, or say all-red", Exit.USAGE)
+    given: dict[str, Any] = {"iterations": iterations, "max_hours": max_hours}
+    given["fixes"] = (ALL_RED if ALL_RED in fixes else tuple(fixes)) or None
+    known = {name: value for name, value in given.items() if value is not None}
+    return replace(source, plan=replace(source.plan, **known))
 
 
 def read_documents(paths: Sequence[str], cwd: Path) -> dict[str, str]:

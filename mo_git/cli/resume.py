@@ -18,10 +18,16 @@ from mo_git.cli.ids import ID, resolve_goal
     metavar="USD",
     help="What the goal may spend in all, once it spent its budget; 0: no limit.",
 )
+@click.option(
+    "--iterations",
+    type=click.IntRange(1, 50),
+    metavar="N",
+    help="Plan what is still missing, up to the Nth iteration of the goal.",
+)
 @json_option
 @click.pass_obj
-def command(obj: Context, goal: str, budget: float | None) -> None:
-    """Go on with a paused or halted goal.
+def command(obj: Context, goal: str, budget: float | None, iterations: int | None) -> None:
+    """Go on with a paused or halted goal, or with --iterations with one that failed.
 
     Tasks that failed are not started again by this; mo retry does that.
     """
@@ -29,4 +35,6 @@ def command(obj: Context, goal: str, budget: float | None) -> None:
     payload: dict[str, object] = {"goal": resolve_goal(home, goal)}
     if budget is not None:
         payload["budget_usd"] = budget
+    if iterations is not None:
+        payload["iterations"] = iterations
     report(obj, request(obj, home, "resume", payload, start_daemon=True))

@@ -16,7 +16,7 @@ from mo_git.cli.ids import ID, LAST, find_attempt, find_task, resolve_goal, spli
 from mo_git.errors import Exit, MoError
 from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.home import Home
-from mo_git.model import Command
+from mo_git.model import Command, GoalState
 from mo_git.text import clock, count, duration, one_line, paint, printable, state_color, table
 from mo_git.views.cost import money
 
@@ -77,7 +77,12 @@ def _show_goal(obj: Context, goal: GoalStatus) -> None:
     lines += _section("assumed by the planner", [[one_line(said, 200)] for said in goal.planning.assumptions])
     lines += _section("landings", _landings(goal))
     lines += _section("gates", _gates(goal))
-    lines += _section("metrics", [_score(score) for score in goal.scores])
+    lines += _section(
+        "iterations" if goal.most_iterations > 1 else "metrics", [_score(score) for score in goal.scores]
+    )
+    verdict = goal.iterations.verdict
+    missing = verdict["missing"] if verdict and goal.state is not GoalState.DONE else ()
+    lines += _section("missing, by the last look", [[one_line(one, 300)] for one in missing])
     lines += _section("conflicts", [_conflict(conflict) for conflict in goal.conflicts])
     changes = [[one_line(views.change_line(data), 300), one_line(data["do"], 300)] for data in goal.changes]
     lines += _section("changed in the repository", changes[-_LAST_CHANGES:])
@@ -90,6 +95,8 @@ def _facts(goal: GoalStatus) -> list[str]:
     rows = [["base", base[:10] + (f" on {goal.spec.target}" if goal.spec.target else "")]]
     if integration and integration != base:
         rows.append(["integration", f"{integration[:10]}, {count(len(goal.landings), 'landing')}"])
+    if goal.most_iterations > 1:
+        rows.append(["iteration", f"{goal.iterations.current} of {goal.most_iterations}"])
     if goal.spec.depends_on:
         rows.append(["after", goal.spec.depends_on])
     if goal.started_at is not None and goal.ended_at is not None:
@@ -135,6 +142,8 @@ def _gates(goal: GoalStatus) -> list[list[str]]:
 
 def _score(score: Mapping[str, Any]) -> list[str]:
     values = _values(score["metrics"])
+    if "score" in score:
+        values = ", ".join(filter(None, (f"score {score['score']:.2f}", values)))
     return [
         str(score["commit"])[:7],
         str(score["verdict"]).replace("_", " "),

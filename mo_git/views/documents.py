@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
+from mo_git.iteration_state import VERIFIER
 from mo_git.model import TaskState
 from mo_git.plan_state import PLANNER
 from mo_git.views.needs import needs
@@ -81,7 +82,9 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, in
             for task in goal.tasks.values()
             if task.state in _ACTIVE
         ],
-        "doing": doing.get(f"{goal.id}/{PLANNER}#{goal.planning.runs}", ""),
+        "doing": doing.get(_reader(goal), ""),
+        "iteration": goal.iterations.current,
+        "iterations": goal.most_iterations,
         "waits": [{"why": why, "tasks": tasks} for why, tasks in waits.items()],
         "gate": _gate_kind(goal),
         "needs": needs(goal),
@@ -89,6 +92,13 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, in
         "estimate": dict(goal.estimate) if goal.estimate else None,
         "cost_usd": round(goal.total().cost_usd, 6),
     }
+
+
+def _reader(goal: GoalStatus) -> str:
+    """The run of the planner, or of the verifier."""
+    if goal.wants_verdict:
+        return f"{goal.id}/{VERIFIER}#{goal.iterations.runs}"
+    return f"{goal.id}/{PLANNER}#{goal.planning.runs}"
 
 
 def _questions(goal: GoalStatus) -> tuple[str, ...]:
@@ -118,7 +128,8 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
             "integration": goal.integration,
             "target": goal.spec.target,
             "deliver": goal.spec.deliver,
-            "iteration": 1,
+            "iteration": goal.iterations.current,
+            "iterations": goal.most_iterations,
             "created_at": _created(goal),
             "started_at": goal.started_at,
             "ended_at": goal.ended_at,
@@ -132,6 +143,7 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
             "ejections": [{"evidence": None, **ejection} for ejection in goal.ejections],
             "changes": [dict(change) for change in goal.changes],
             "score": [dict(score) for score in goal.scores],
+            "verdicts": [dict(verdict) for verdict in goal.iterations.verdicts],
             "assumptions": list(goal.planning.assumptions),
             "questions": list(_questions(goal)),
             "answers": [{"question": one, "answer": other} for one, other in goal.planning.answered],
@@ -149,6 +161,7 @@ def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
         "title": task.spec.title,
         "state": goal.task_state(task),
         "reason": task.reason,
+        "iteration": task.iteration,
         "depends_on": list(task.spec.depends_on),
         "from": task.spec.from_ref or None,
         "branch": branches[-1] if branches else f"mo/{goal.id}/{task.spec.id}",

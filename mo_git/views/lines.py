@@ -120,7 +120,8 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
                 "goal check passed" if data["passed"] else _with("goal check failed", data.get("reason", ""))
             )
         case Kind.GOAL_SCORED:
-            return _with(f"metrics {data['verdict'].replace('_', ' ')}", data.get("reason", ""), _REASON)
+            what = f"score {data['score']:.2f}" if "score" in data else "metrics"
+            return _with(f"{what} {data['verdict'].replace('_', ' ')}", data.get("reason", ""), _REASON)
         case Kind.GOAL_PAUSED:
             return "paused: nothing new starts"
         case Kind.GOAL_RESUMED:
@@ -137,7 +138,24 @@ def _about_goal(fact: Fact, goal: GoalStatus) -> str | None:
             name = goal.operations[data["request"]].name
             said = data.get("message", "")
             return _with(name if data["ok"] else f"{name} refused", said)
-    return _about_plan(fact)
+    return _about_plan(fact) or _about_iteration(fact)
+
+
+def _about_iteration(fact: Fact) -> str | None:
+    data = fact.data
+    match fact.kind:
+        case Kind.VERIFY_STARTED:
+            return f"verifying ({data['provider']}, {one_line(data.get('why', ''))})"
+        case Kind.VERIFY_FAILED:
+            return f"verifying failed: {_because(data)}"
+        case Kind.VERIFIED:
+            missing = one_line("; ".join(data["missing"]), _REASON)
+            said = f"missing: {missing}" if missing else "nothing is missing"
+            return f"verified, {data['progress']:.0%} done: {said}"
+        case Kind.ITERATED:
+            course = _in_brackets([data["course"]] if data["course"] else [])
+            return _with(f"iteration {data['iteration']} begins{course}", data["why"], _REASON)
+    return None
 
 
 def change_line(data: Mapping[str, Any]) -> str:

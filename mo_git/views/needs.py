@@ -24,7 +24,7 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
     """[{task, why, do}]; `task` is None where the goal itself is meant, `do` a command to type."""
     if goal.state is GoalState.CANCELLED:
         return []
-    stuck = (task for task in goal.tasks.values() if task.state in _STUCK and not task.taken_back)
+    stuck = (task for task in goal.current if task.state in _STUCK and not task.taken_back)
     found = [_of_task(goal, task) for task in stuck]
     if goal.state in _STOPPED:
         why = f"{goal.state}: {one_line(goal.reason)}" if goal.reason else str(goal.state)
@@ -33,7 +33,9 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
         found.append(_of_plan(goal))
     elif goal.state is GoalState.FAILED and not found:
         why = one_line(goal.reason) or "failed"
-        found.append({"task": None, "why": why, "do": f"mo show {goal.id}"})
+        most, current = goal.most_iterations, goal.iterations.current
+        more = f"mo resume {goal.id} --iterations {max(most, current + 1)}"
+        found.append({"task": None, "why": why, "do": more if most > 1 else f"mo show {goal.id}"})
     elif goal.state is GoalState.DONE and undelivered(goal):
         why = f"done, not on {one_line(goal.spec.target)} yet"
         if refusal := _last_refusal(goal):
@@ -70,6 +72,8 @@ def _go_on(goal: GoalStatus) -> str:
     again = f"mo resume {goal.id}"
     if goal.state is not GoalState.OVER_BUDGET:
         return again
+    if goal.reason.startswith("the goal's time"):
+        return again  # for as many hours again
     if goal.reason.startswith("today's"):
         return f"mo config set budget.daily_usd USD; {again}"
     if found := _OF_PROVIDER.search(goal.reason):

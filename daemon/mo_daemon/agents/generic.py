@@ -28,6 +28,7 @@ from mo_git.text import one_line
 _PLACE = re.compile(r"\{(prompt|prompt_file|model|worktree|run_dir|session)\}")
 _ARGUMENT_LIMIT = 120 * 1024  # bytes of one argument: Linux takes 128 KiB (MAX_ARG_STRLEN of execve(2))
 _PIECE = 64 * 1024
+_ANSWER_LIMIT = 1024 * 1024  # characters of an answer that has to be JSON: a large plan is long
 
 
 class GenericAgent:
@@ -101,6 +102,7 @@ class GenericReader:
     def __init__(self, job: Job, settings: AgentSettings) -> None:
         self._job = job
         self._settings = settings
+        self._limit = SUMMARY_LIMIT if job.schema is None else _ANSWER_LIMIT
         self._said = ""
         self._session = ""
         self._counts = {"tokens_in": 0, "tokens_cached": 0, "tokens_out": 0}
@@ -108,7 +110,8 @@ class GenericReader:
 
     def feed(self, line: bytes) -> Sequence[Event]:
         if self._settings.output == "text":
-            return self._say(line[:_PIECE].decode("utf-8", "replace").strip(), add=True)
+            piece = line[: max(_PIECE, self._limit)]
+            return self._say(piece.decode("utf-8", "replace").strip(), add=True)
         event = stream.parse(line)
         if event is None:
             return ()
@@ -125,7 +128,7 @@ class GenericReader:
     def _say(self, said: str, *, add: bool) -> Sequence[Event]:
         if not said:
             return ()
-        self._said = f"{self._said}\n{said}"[-SUMMARY_LIMIT:].lstrip() if add else said
+        self._said = f"{self._said}\n{said}"[-self._limit :].lstrip() if add else said
         return (Event(EventKind.TEXT, one_line(said)),)
 
     def _count(self, found: dict[str, Any]) -> bool:
