@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mo_git.model import UNUSABLE, GoalSpec, GoalState, Plan, TaskSpec, TaskState
+from mo_git import dag
+from mo_git.model import PERSON, UNUSABLE, GoalSpec, GoalState, Plan, TaskSpec, TaskState
 from mo_git.plan_state import Planning
 
 OPEN_TASK = frozenset(
@@ -17,6 +18,7 @@ OPEN_TASK = frozenset(
         TaskState.CHECKING,
         TaskState.CANDIDATE,
         TaskState.GATING,
+        TaskState.TAKEN,
     }
 )
 ENDED_TASK = frozenset(TaskState) - OPEN_TASK - {TaskState.READY, TaskState.REVIEWING, TaskState.RESOLVING}
@@ -48,7 +50,7 @@ class Attempt:
     branch: str
     worktree: str
     started_at: float
-    state: str = "running"  # running | checking | candidate | unchanged | failed | lost
+    state: str = "running"  # running | checking | candidate | unchanged | failed | lost | taken
     failure: str = ""  # a FailureClass, or empty
     reason: str = ""
     ended_at: float | None = None
@@ -56,6 +58,7 @@ class Attempt:
     kept: str = ""  # the keep-ref that holds what a failed attempt left
     provider: str = ""
     model: str = ""
+    session: str = ""  # of the agent's CLI: how it can go on
     phase: str = "execute"  # or resolve: a conflict of the candidate before
     upon: Mapping[str, str] = field(default_factory=dict)  # what had not landed: task -> commit in the base
     spent: Spent = field(default_factory=lambda: Spent())
@@ -85,6 +88,7 @@ class TaskStatus:
     summary: str = ""  # the agent's last message
     output: Mapping[str, Any] | None = None  # the JSON result that the task declares
     hint: str = ""  # a person's words for the next attempt
+    lent: Mapping[str, Any] | None = None  # worktree, branch, base, upon, kept: what a person was handed
     doubt: Mapping[str, Any] | None = None  # about (tests | inputs), ids, paths: what a person may accept
     accepted: frozenset[str] = frozenset()  # ids that may be missing or skipped, of the newest attempt
     accepted_inputs: frozenset[str] = frozenset()  # changed inputs of the gate that are fine, likewise
@@ -126,7 +130,14 @@ class TaskStatus:
         return self.attempts[-1].provider if self.attempts else ""
 
     @property
+    def by_hand(self) -> bool:
+        """Whether a person made what it has now."""
+        return self.provider == PERSON
+
+    @property
     def worktree(self) -> str:
+        if self.lent is not None:
+            return str(self.lent["worktree"])
         return self.attempts[-1].worktree if self.attempts else ""
 
 
@@ -138,6 +149,10 @@ class Operation:
     name: str
     arguments: Mapping[str, Any]
     result: Mapping[str, Any] | None = None
+
+
+# Operations on one task that a person takes over, or gives back.
+STEPPING_IN = frozenset({"take", "give"})
 
 
 @dataclass(slots=True)
@@ -255,3 +270,17 @@ class GoalStatus:
 
     def pending_operations(self) -> list[Operation]:
         return [operation for operation in self.operations.values() if operation.result is None]
+
+    def rests(self) -> bool:
+        """Whether nothing happens until a person gives back what that person has."""
+        if not any(task.state is TaskState.TAKEN for task in self.tasks.values()):
+            return False
+        resting: set[str] = set()
+        for name in dag.order(self.plan.tasks):
+            task = self.tasks[name]
+            blocked = resting & {*task.spec.depends_on, *task.behind}
+            if task.state is TaskState.TAKEN or (task.state is TaskState.PENDING and blocked):
+                resting.add(name)
+            elif not task.ended:
+                return False
+        return True

@@ -27,9 +27,11 @@ from mo_git.plan import overlaps
 from mo_git.plan_state import ABOUT_PLANNING
 
 RESOLVED_AT_WORK = ("regenerate", "agent")  # rungs of the conflict ladder that take an attempt
+_DONE = frozenset({TaskState.LANDED, TaskState.UNCHANGED})
 # kind of fact -> (states it may come in, state that follows; None: the state stays)
 ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: (frozenset({TaskState.PENDING, TaskState.WAITING}), TaskState.RUNNING),
+    Kind.AGENT_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: (frozenset({TaskState.RUNNING}), TaskState.CHECKING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, TaskState.CANDIDATE),
@@ -41,12 +43,15 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.CONFLICT: (AT_WORK | IN_QUEUE | {TaskState.WAITING}, TaskState.CONFLICT),
     Kind.EJECTED: (IN_QUEUE | {TaskState.LANDED, TaskState.AWAITING_PERSON}, TaskState.EJECTED),
     Kind.FAILED: (OPEN_TASK, TaskState.FAILED),
-    Kind.SKIPPED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED} | OPEN_TASK, TaskState.SKIPPED),
+    Kind.SKIPPED: (ENDED_TASK - _DONE | OPEN_TASK, TaskState.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN_TASK, TaskState.CANCELLED),
     Kind.HELD: (IN_QUEUE, TaskState.AWAITING_PERSON),
     Kind.ACCEPTED: (frozenset({TaskState.AWAITING_PERSON}), TaskState.CANDIDATE),
     Kind.REBASED: (IN_QUEUE, TaskState.CANDIDATE),
-    Kind.RETRIED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED}, TaskState.PENDING),
+    Kind.RETRIED: (ENDED_TASK - _DONE | {TaskState.TAKEN}, TaskState.PENDING),
+    Kind.TAKEN: (frozenset(TaskState) - _DONE - {TaskState.TAKEN}, TaskState.TAKEN),
+    Kind.HANDED_OVER: (frozenset({TaskState.TAKEN}), None),
+    Kind.GIVEN: (frozenset({TaskState.TAKEN}), TaskState.CHECKING),
 }
 
 
@@ -114,7 +119,7 @@ def _apply_to_plan(goal: GoalStatus, fact: Fact) -> bool:
 
 def _current(task: TaskStatus, fact: Fact) -> bool:
     """Fencing: a fact of an attempt counts only for the newest attempt; numbers only grow."""
-    if fact.kind == Kind.ATTEMPT_STARTED:
+    if fact.kind in (Kind.ATTEMPT_STARTED, Kind.GIVEN):
         return fact.attempt > task.attempt
     return fact.attempt in (0, task.attempt)
 
@@ -124,9 +129,8 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
     match fact.kind:
         case Kind.ATTEMPT_STARTED:
             _begin(goal, task, fact)
-        case Kind.AGENT_ENDED:
-            task.attempts[-1].state = "checking"
-            task.attempts[-1].exit_code = data.get("exit_code")
+        case Kind.AGENT_STARTED | Kind.AGENT_ENDED:
+            _hear(task.attempts[-1], fact)
         case Kind.ATTEMPT_FAILED:
             _close(task, fact, "failed")
             task.failures.append(data["class"])
@@ -135,6 +139,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.commit, task.tree, task.paths = data["commit"], data["tree"], tuple(data.get("paths", ()))
             task.summary, task.output = data.get("summary", ""), data.get("output")
             task.reason = ""
+            task.attempts[-1].base = data.get("base", task.attempts[-1].base)
             _settle(goal, task, data)
         case Kind.REBASED:
             task.commit, task.tree = data["commit"], data["tree"]
@@ -159,11 +164,14 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         case Kind.RETRIED:
             task.reason = task.hint = data.get("hint", "")
             task.resolve, task.red, task.satisfies, task.not_before = None, None, False, 0.0
+            task.lent = None
             task.failures.clear()
             task.rungs.clear()
             goal.pinned.pop(task.spec.id, None)  # its branch may have been mended
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))
+        case Kind.TAKEN | Kind.HANDED_OVER | Kind.GIVEN:
+            _step_in(goal, task, fact)
         case Kind.ACCEPTED:
             task.reason = ""
             if data["about"] == "inputs":
@@ -175,6 +183,27 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.doubt = data.get("doubt")
             if task.attempts and task.attempts[-1].ended_at is None:
                 _close(task, fact, "failed")
+
+
+def _hear(attempt: Attempt, fact: Fact) -> None:
+    """Of the agent that an attempt runs."""
+    attempt.session = fact.data.get("session") or attempt.session
+    if fact.kind == Kind.AGENT_ENDED:
+        attempt.state, attempt.exit_code = "checking", fact.data.get("exit_code")
+
+
+def _step_in(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
+    """A person takes it over, or gives back what is then the next attempt."""
+    match fact.kind:
+        case Kind.TAKEN:
+            task.reason = fact.data.get("reason", "")
+            if task.attempts and task.attempts[-1].ended_at is None:
+                _close(task, fact, "taken")
+        case Kind.HANDED_OVER:
+            task.lent = fact.data
+        case Kind.GIVEN:
+            _begin(goal, task, fact)
+            task.attempts[-1].state = "checking"
 
 
 def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
@@ -231,7 +260,7 @@ def _settle(goal: GoalStatus, task: TaskStatus, data: Mapping[str, Any]) -> None
     if task.resolve is not None:
         mine = next(n for n, one in reversed(list(enumerate(goal.conflicts))) if one["task"] == task.spec.id)
         goal.conflicts[mine] = {**goal.conflicts[mine], "commit": data["commit"]}
-    task.resolve = task.red = None
+    task.resolve = task.red = task.lent = None
 
 
 def _close(task: TaskStatus, fact: Fact, state: str) -> None:
@@ -311,5 +340,5 @@ def has_ended(goal: GoalStatus) -> bool:
 
 
 def stands_still(goal: GoalStatus) -> bool:
-    """It goes on only when a person says so: it has ended, or its plan waits for one."""
-    return has_ended(goal) or goal.state is GoalState.AWAITING_APPROVAL
+    """It goes on only when a person says so: it has ended, its plan waits for one, or a task does."""
+    return has_ended(goal) or goal.state is GoalState.AWAITING_APPROVAL or goal.rests()

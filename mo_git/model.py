@@ -68,6 +68,7 @@ class TaskState(StrEnum):
 
 # Agents that need no declaration: each has a section of the settings by its name.
 BUILT_IN_AGENTS = ("claude", "codex")
+PERSON = "person"  # stands as the provider of an attempt that a person made
 # Providers of every repository; the settings can declare more agents.
 PROVIDERS = ("auto", *BUILT_IN_AGENTS, "command")
 
@@ -233,7 +234,8 @@ class Kind(StrEnum):
     """What a fact says.  The first group is about one task, the second about a goal."""
 
     ATTEMPT_STARTED = "attempt_started"  # base, upon, branch, worktree, token, pinned
-    AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out
+    AGENT_STARTED = "agent_started"  # session: known from now on, however it ends
+    AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out, session
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
     CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
     UNCHANGED = "unchanged"  # commit, summary, output, reason
@@ -252,6 +254,9 @@ class Kind(StrEnum):
     ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what the gate doubts
     REBASED = "rebased"  # commit, tree, base: the same work on another base
     RETRIED = "retried"  # hint
+    TAKEN = "taken"  # by, reason: a person has it; whatever ran is ended
+    HANDED_OVER = "handed_over"  # worktree, branch, base, upon, kept: where that person finds it
+    GIVEN = "given"  # as attempt_started, by: what that person made is looked at as the next attempt
     USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
 
     GOAL_CREATED = "goal_created"  # estimate

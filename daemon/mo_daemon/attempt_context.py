@@ -14,7 +14,7 @@ from mo_daemon.resolving import Conflict
 from mo_daemon.services import Services
 from mo_daemon.worktrees import Slot
 from mo_git.goal_status import GoalStatus, TaskStatus
-from mo_git.model import Kind, NewFact, Phase
+from mo_git.model import PERSON, Kind, NewFact, Phase
 
 
 @dataclass
@@ -35,10 +35,18 @@ class Attempt:
     state_dir: Path | None = None
     goes_on: bool = False  # the work of the attempt before is in the worktree
     conflict: Conflict | None = None  # what it resolves, instead of doing the task
+    by_hand: bool = False  # a person made what is in the worktree
 
     @property
     def branch(self) -> str:
         return names.task_branch(self.services.settings.git.branch_prefix, self.goal.id, self.task.spec.id)
+
+    @property
+    def made_by(self) -> str:
+        """For the trailers of its commit: provider/model."""
+        if self.by_hand:
+            return PERSON
+        return self.agent.name + (f"/{self.model}" if self.model else "")
 
     @property
     def phase(self) -> Phase:

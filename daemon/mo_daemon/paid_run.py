@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mo_daemon import quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
-from mo_daemon.agents.protocol import Agent, Job, Usage
+from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Usage
 from mo_daemon.budget import exhausted, room
 from mo_daemon.classify import PASSING, RetrySettings
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.services import Services, out_of_space
 from mo_git.goal_status import GoalStatus
+from mo_git.ledger.writer import LedgerBroken
 from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
@@ -53,7 +55,7 @@ class PaidRun:
                 env,
                 deadlines,
                 purpose=self.name,
-                listen=lambda event: services.say(self.name, event),
+                listen=self._hear,
                 must_stop=self._over_budget,
                 cell=cell,
             )
@@ -66,6 +68,14 @@ class PaidRun:
         finally:
             services.live.pop(self.name, None)
             services.say(self.name, None)
+
+    def _hear(self, event: Event) -> None:
+        """What the agent says; its session is recorded at once: then it is known however this ends."""
+        if event.kind is EventKind.STARTED and self.task and (session := event.data.get("session")):
+            with suppress(LedgerBroken):  # ends the daemon by itself
+                started = NewFact(self.goal.id, Kind.AGENT_STARTED, {"session": session}, self.task, self.n)
+                self.services.record([started])
+        self.services.say(self.name, event)
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""

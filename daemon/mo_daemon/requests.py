@@ -18,7 +18,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.ledger.records import goal_from_data
 from mo_git.lifecycle import has_ended
-from mo_git.model import GoalSpec, GoalState, Kind, NewFact, TaskSpec, TaskState
+from mo_git.model import PERSON, GoalSpec, GoalState, Kind, NewFact, Phase, TaskSpec, TaskState
 from mo_git.text import count
 
 
@@ -171,6 +171,9 @@ def _skip(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     task = _task(goal, payload["task"])
     if task.satisfied:
         raise MoError(f"{goal.id}/{task.spec.id} is {task.state}: there is nothing to skip")
+    if task.state is TaskState.TAKEN:
+        hint = f"mo give --back {goal.id}/{task.spec.id}, then mo skip"
+        raise MoError(f"{goal.id}/{task.spec.id} is taken: a person has it", hint)
     if goal.intent is not None and task.spec.id in goal.intent["tasks"]:
         raise MoError(f"{goal.id}/{task.spec.id} is landing right now", f"mo status {goal.id}")
     queued = task.state in (TaskState.CANDIDATE, TaskState.GATING)
@@ -244,6 +247,68 @@ def _review(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     return _ok(f"{named} is a candidate again, and lands when the gate is green")
 
 
+def _take(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """The task is the person's from now on; what runs for it is stopped, then its worktree is handed over."""
+    goal = desk.goal(payload["goal"])
+    task = _task(goal, payload["task"])
+    _refuse_to_take(goal, task)
+    ask = {"request": name, "operation": "take", "arguments": {"task": task.spec.id}}
+    facts = [NewFact(goal.id, Kind.OPERATION_REQUESTED, ask)]
+    if task.state is not TaskState.TAKEN:
+        by = {"by": str(payload.get("by", ""))}
+        facts = [NewFact(goal.id, Kind.TAKEN, by, task.spec.id), *_reopen(goal, "taken by a person"), *facts]
+        facts += _unskip(goal, [task.spec.id])
+        queued = task.state in (TaskState.CANDIDATE, TaskState.GATING)
+        desk.stop_job(landing_key(goal.id) if queued else attempt_key(goal.id, task.spec.id))
+    desk.record(facts)
+    return None
+
+
+def _refuse_to_take(goal: GoalStatus, task: TaskStatus) -> None:
+    named = f"{goal.id}/{task.spec.id}"
+    if task.state is TaskState.LANDED:
+        hint = f"mo rollback {named} takes it back; or give a new goal what is to change"
+        raise MoError(f"{named} has landed as {task.landed_commit[:10]}: there is nothing to take", hint)
+    if task.satisfied:
+        raise MoError(f"{named} is {task.state}: there is nothing to take", f"mo retry {named} does it again")
+    if goal.intent is not None and task.spec.id in goal.intent["tasks"]:
+        raise MoError(f"{named} is landing right now", f"mo status {goal.id}")
+    if any(op.arguments.get("task") == task.spec.id for op in goal.pending_operations()):
+        raise MoError(f"{named} is being handed over already", f"mo status {goal.id}")
+    if goal.started_at is None or goal.awaits_person or goal.needs_plan:
+        hint = f"mo edit {named} changes it before it starts"
+        raise MoError(f"{goal.id} has not started: it is {goal.state}", hint)
+    missing = [name for name in task.spec.depends_on if not goal.tasks[name].satisfied]
+    if missing and not task.attempts:
+        hint = f"take it when they have, or change it before it starts: mo edit {named}"
+        raise MoError(f"{named} builds on what has not landed: {', '.join(missing)}", hint)
+
+
+def _give(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """What the person made is looked at as an attempt, or left aside (`back`)."""
+    goal = desk.goal(payload["goal"])
+    task, back = _task(goal, payload["task"]), bool(payload.get("back"))
+    named = f"{goal.id}/{task.spec.id}"
+    if task.state is not TaskState.TAKEN:
+        raise MoError(f"{named} is not taken: it is {task.state}", f"mo take {named}")
+    if any(op.arguments.get("task") == task.spec.id for op in goal.pending_operations()):
+        raise MoError(f"{named} is being handed over just now", f"mo status {goal.id}, then again")
+    if task.lent is None:
+        raise MoError(f"{named} was not handed over", f"mo take {named}")
+    desk.check_settings()
+    arguments = {"task": task.spec.id, "back": back, "hint": str(payload.get("hint", ""))}
+    ask = {"request": name, "operation": "give", "arguments": arguments}
+    facts = [*_reopen(goal, "given back"), NewFact(goal.id, Kind.OPERATION_REQUESTED, ask)]
+    if not back:
+        place = {key: task.lent[key] for key in ("worktree", "branch", "base", "upon")}
+        who = {"provider": PERSON, "model": "", "phase": Phase.EXECUTE, "by": str(payload.get("by", ""))}
+        facts.append(
+            NewFact(goal.id, Kind.GIVEN, {"token": name, **place, **who}, task.spec.id, task.attempt + 1)
+        )
+    desk.record(facts)
+    return None
+
+
 def _operation(verb: str) -> Handler:
     def handler(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
         goal = desk.goal(payload["goal"])
@@ -274,6 +339,8 @@ HANDLERS: Mapping[str, Handler] = {
     "skip": _skip,
     "retry": _retry,
     "review": _review,
+    "take": _take,
+    "give": _give,
     "land": _operation("land"),
     "sync": _operation("sync"),
     "rollback": _operation("rollback"),

@@ -29,6 +29,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "cost": ("cost", "Show what agents cost, in dollars and tokens."),
     "flakes": ("flakes", "Show tests that pass and fail on the same tree."),
     "review": ("review", "Show what waits for you in a goal, accept or reject it, answer its planner."),
+    "take": ("take", "Take a task over: its agent stops, its worktree is yours."),
+    "give": ("give", "Give a task back: what you made is checked and becomes its candidate."),
     "queue": ("queue", "Put branches through the gate onto a target branch, or look at what waits."),
     "land": ("land", "Move the target branch to the goal's green integration commit."),
     "sync": ("sync", "Merge the target branch into a goal, gated."),

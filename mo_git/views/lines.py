@@ -71,7 +71,21 @@ def _about_task(fact: Fact, goal: GoalStatus) -> str | None:
             return _with("accepted", data.get("by", ""))
         case Kind.RETRIED:
             return _with("to be tried again", data.get("hint", ""))
+        case Kind.TAKEN | Kind.HANDED_OVER | Kind.GIVEN:
+            return _stepping_in(fact)
     return None
+
+
+def _stepping_in(fact: Fact) -> str:
+    data = fact.data
+    match fact.kind:
+        case Kind.TAKEN:
+            return (
+                f"stays with you: {one_line(data['reason'])}" if data.get("reason") else "taken by a person"
+            )
+        case Kind.HANDED_OVER:
+            return f"handed over: {data['worktree']}"
+    return "given back: to be looked at"
 
 
 def _about_plan(fact: Fact) -> str | None:
