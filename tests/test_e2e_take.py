@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from mo_git.errors import Exit
 from tests.driver import Mo, plan
 from tests.support import RepoBuilder
 from tests.test_e2e_goal import UNITTEST
-from tests.test_e2e_setbacks import World
+from tests.test_e2e_setbacks import BASE, REBATE, TAX, World, shop
 
 SLOW = """import pathlib, time, unittest
 
@@ -22,7 +21,6 @@ class SlowTest(unittest.TestCase):
     def test_slow(self):
         found = pathlib.Path("a.txt")
         if found.exists() and found.read_text() == "slow\\n":
-            pathlib.Path("DIR/gating").touch()
             time.sleep(600)
 """
 
@@ -76,7 +74,7 @@ def test_take_edit_give_lands_across_restarts_of_the_daemon(world: World) -> Non
     busy(world, "a")
     done = mo("take", f"{goal}/a")
     document = mo.json("show", goal)["goal"]
-    (a, b, c) = document["tasks"]
+    (a, _, c) = document["tasks"]
     place = Path(a["worktree"])
     assert done.out.splitlines()[0] == f"{goal}/a is yours: {place}"
     assert f"when you are done: mo give {goal}/a" in done.out
@@ -124,14 +122,17 @@ def other_plan(world: World) -> Path:
 def test_what_does_not_pass_stays_the_persons(world: World) -> None:
     mo, repo = world.mo, world.repo
     hangs(world, "a")
-    goal = begin(world, ask("a", check="grep -q good a.txt", writes=["a.txt", "key.txt"], scope="enforce"))
+    goal = begin(
+        world,
+        ask("a", check="grep -q good a.txt", writes=["a.txt", "key.txt"], scope="enforce", no_change="fail"),
+    )
     busy(world, "a")
     place = take(mo, f"{goal}/a")
     assert "nothing was changed" in mo("give", f"{goal}/a", code=1).err
     secret = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEowIBAAKCAQEA7\n" * 3
     for name, text, why in (
         ("a.txt", "poor\n", "check failed, exit code 1"),
-        ("a.txt", "<<<<<<< ours\ngood\n=======\nx\n>>>>>>> theirs\n", "conflict"),
+        ("a.txt", "<<<<<<< ours\ngood\n=======\nx\n>>>>>>> theirs\n", "conflict markers"),
         ("b.txt", "good\n", "wrote outside its scope: b.txt"),
         ("key.txt", secret, "key.txt"),
         (".gitmodules", "[submodule]\n", ".gitmodules"),
@@ -144,7 +145,7 @@ def test_what_does_not_pass_stays_the_persons(world: World) -> None:
         assert why in refused
         assert f"correct it in {place}" in refused
         assert (place / name).read_text() == text
-        os.remove(place / name)
+        (place / name).unlink()
     (place / "inner/.git").rmdir()
     (place / "a.txt").write_text("good\n")
     mo("give", f"{goal}/a")
@@ -236,11 +237,11 @@ def test_take_in_every_state(world: World) -> None:
 
 def test_a_candidate_is_taken_out_of_the_queue(world: World) -> None:
     mo, repo = world.mo, world.repo
-    world.configure(gate={"command": UNITTEST})
-    repo.commit({"test_slow.py": SLOW.replace("DIR", str(world.scripts))})
+    world.configure(**UNITTEST)
+    repo.commit({"test_slow.py": SLOW})
     world.script("a.do", "echo slow > a.txt")
     goal = begin(world, ask("a"))
-    mo.wait_for((world.scripts / "gating").exists)
+    mo.wait_for(lambda: mo.states(goal)["a"] == "gating")
     place = take(mo, f"{goal}/a")
     assert repo.git("-C", str(place), "status", "--short") == "A  a.txt"
     (place / "a.txt").write_text("fast\n")
@@ -251,16 +252,16 @@ def test_a_candidate_is_taken_out_of_the_queue(world: World) -> None:
 
 def test_a_conflict_is_resolved_by_hand(world: World) -> None:
     mo, repo = world.mo, world.repo
-    world.configure(converge={"resolve": "person"})
-    world.meet("echo ours > shared.txt", "echo theirs > shared.txt")
-    world.script("b.do", "echo theirs again > shared.txt")
+    repo.commit({"shop.py": BASE})
+    world.meet(shop(BASE + TAX), shop(BASE + REBATE))
+    world.script("b.resolve", shop(BASE + REBATE))  # it loses lines, so a person has to look
     goal = begin(world, ask("a"), ask("b"))
     mo.wait_for(lambda: mo.states(goal)["b"] in ("conflict", "landed"))
     done = mo("take", f"{goal}/b")
     place = Path(mo.goal(goal).tasks["b"].worktree)
-    assert "conflict markers in shared.txt" in done.out
-    assert "<<<<<<<" in (place / "shared.txt").read_text()
-    (place / "shared.txt").write_text("ours and theirs\n")
+    assert "conflict markers in shop.py" in done.out
+    assert "<<<<<<<" in (place / "shop.py").read_text()
+    (place / "shop.py").write_text(BASE + TAX + REBATE)
     mo("give", f"{goal}/b")
     lands(mo, goal, "b")
-    assert repo.tree(mo.goal(goal).integration)["shared.txt"] == "ours and theirs"
+    assert repo.tree(mo.goal(goal).integration)["shop.py"] + "\n" == BASE + TAX + REBATE

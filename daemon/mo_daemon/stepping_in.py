@@ -77,11 +77,13 @@ def _named(goal: GoalStatus, task: TaskStatus) -> str:
     return f"{goal.id}/{task.spec.id}"
 
 
-async def _keep(services: Services, goal: GoalStatus, task: TaskStatus, slot: Slot, base: str) -> str:
+async def _keep(
+    services: Services, goal: GoalStatus, task: TaskStatus, slot: Slot, base: str, *, mend: bool
+) -> str:
     """A ref on what a slot holds now; its name, or empty."""
     n, when = max(1, task.attempt), int(services.now())
     keep = harvest.keep
-    return await services.git(keep, services.repo, slot.path, base, goal.id, task.spec.id, n, when)
+    return await services.git(keep, services.repo, slot.path, base, goal.id, task.spec.id, n, when, mend=mend)
 
 
 def _by_hand(
@@ -136,7 +138,7 @@ async def _lend(services: Services, goal: GoalStatus, task: TaskStatus) -> dict[
         found = None
     slot = pool.held_at(last.worktree) if last and last.state == "taken" else pool.kept_on(branch)
     if found is None and slot is not None and last is not None and slot.path.is_dir():
-        kept = await _keep(services, goal, task, slot, last.base)
+        kept = await _keep(services, goal, task, slot, last.base, mend=False)
         pool.lend(slot, named, last.base)
         return _handed(slot, branch, last.base, task, kept=kept)
     slot = found[0] if found is not None else pool.take(branch)
@@ -234,18 +236,17 @@ async def _take_in(
     if slot is None or not slot.path.is_dir():
         reason = f"its worktree {task.worktree} is gone"
         hint = f"mo take {named} makes it again, from what git has of it"
-        return _refused(goal, task, FailureClass.LOST, reason, "", hint)
+        return _refused(goal, task, FailureClass.LOST, reason, hint)
     base = await services.git(_base, services, goal, task, slot)
     attempt = _by_hand(services, goal, task, slot, base, task.attempt)
     try:
         found_tree, said = await accepted(attempt, Outcome(None))
         facts = await candidate(attempt, found_tree, said)
     except AttemptFailed as failed:
-        kept = await _keep(services, goal, task, slot, base)
         hint = f"correct it in {slot.path}, then mo give {named}"
         if failed.failure is FailureClass.NO_CHANGE:
             hint = f"change something in {slot.path}, or leave the task to its agent: mo give --back {named}"
-        return _refused(goal, task, failed.failure, failed.reason, kept, hint)
+        return _refused(goal, task, failed.failure, failed.reason, hint)
     (fact,) = facts
     if fact.kind is Kind.UNCHANGED:
         return facts, {"ok": True, "message": f"{named} is unchanged: there is nothing to land"}
@@ -268,10 +269,10 @@ def _base(services: Services, goal: GoalStatus, task: TaskStatus, slot: Slot) ->
 
 
 def _refused(
-    goal: GoalStatus, task: TaskStatus, failure: FailureClass, reason: str, kept: str, hint: str
+    goal: GoalStatus, task: TaskStatus, failure: FailureClass, reason: str, hint: str
 ) -> tuple[list[NewFact], dict[str, Any]]:
     """It stays with the person, with the reason."""
-    data = {"class": failure, "reason": reason, "kept": kept}
+    data = {"class": failure, "reason": reason, "kept": ""}
     facts = [
         setbacks.about(goal, task, Kind.ATTEMPT_FAILED, **data),
         setbacks.about(goal, task, Kind.TAKEN, reason=reason),
@@ -290,7 +291,7 @@ async def _let_go(
     kept = ""
     found = services.pool.lent_to(named)
     if found is not None and task.lent is not None:
-        kept = await _keep(services, goal, task, found[0], task.lent["base"])
+        kept = await _keep(services, goal, task, found[0], task.lent["base"], mend=True)
     message = f"{named} is left to its agent" + (f"; what you made is kept as {kept}" if kept else "")
     facts = [NewFact(goal.id, Kind.RETRIED, {"hint": hint}, task.spec.id)]
     return facts, {"ok": True, "message": message, "kept": kept}
