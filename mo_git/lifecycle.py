@@ -19,6 +19,7 @@ from mo_git.goal_status import (
     Attempt,
     GoalStatus,
     Operation,
+    Session,
     Spent,
     TaskStatus,
 )
@@ -30,6 +31,7 @@ RESOLVED_AT_WORK = ("regenerate", "agent")  # rungs of the conflict ladder that 
 # kind of fact -> (states it may come in, state that follows; None: the state stays)
 ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: (frozenset({TaskState.PENDING, TaskState.WAITING}), TaskState.RUNNING),
+    Kind.SESSION_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: (frozenset({TaskState.RUNNING}), TaskState.CHECKING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, TaskState.CANDIDATE),
@@ -102,6 +104,8 @@ def _apply_usage(goal: GoalStatus, fact: Fact) -> None:
     for attempt in task.attempts if task else ():
         if attempt.n == fact.attempt:
             attempt.spent.add(fact.data)
+    if task is not None and (session := fact.data.get("session")):
+        task.sessions.setdefault(session, Session()).add(fact.data)
 
 
 def _apply_to_plan(goal: GoalStatus, fact: Fact) -> bool:
@@ -124,9 +128,12 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
     match fact.kind:
         case Kind.ATTEMPT_STARTED:
             _begin(goal, task, fact)
+        case Kind.SESSION_STARTED:
+            task.attempts[-1].session = data["session"]
         case Kind.AGENT_ENDED:
             task.attempts[-1].state = "checking"
             task.attempts[-1].exit_code = data.get("exit_code")
+            task.attempts[-1].session = data.get("session", "")
         case Kind.ATTEMPT_FAILED:
             _close(task, fact, "failed")
             task.failures.append(data["class"])

@@ -233,7 +233,8 @@ class Kind(StrEnum):
     """What a fact says.  The first group is about one task, the second about a goal."""
 
     ATTEMPT_STARTED = "attempt_started"  # base, upon, branch, worktree, token, pinned
-    AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out
+    SESSION_STARTED = "session_started"  # session: what the agent's own CLI can go on with
+    AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out, session
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
     CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
     UNCHANGED = "unchanged"  # commit, summary, output, reason
@@ -252,7 +253,7 @@ class Kind(StrEnum):
     ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what the gate doubts
     REBASED = "rebased"  # commit, tree, base: the same work on another base
     RETRIED = "retried"  # hint
-    USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
+    USAGE = "usage"  # provider, model, phase, session, tokens, cost_usd, prices of one run; of a task or goal
 
     GOAL_CREATED = "goal_created"  # estimate
     GOAL_STARTED = "goal_started"  # base, pinned

@@ -22,6 +22,7 @@ STUCK = {S.CONFLICT, S.FAILED, S.EJECTED, S.SKIPPED, S.CANCELLED, S.TAKEN, S.AWA
 # kind -> (where it counts, what the task becomes; None: it stays)
 EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: ({S.PENDING, S.WAITING}, S.RUNNING),
+    Kind.SESSION_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: ({S.RUNNING}, S.CHECKING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, S.CANDIDATE),
@@ -42,6 +43,7 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
 }
 DATA: dict[Kind, dict[str, Any]] = {
     Kind.ATTEMPT_STARTED: {"base": BASE, "branch": "b", "worktree": "w", "token": "t"},
+    Kind.SESSION_STARTED: {"session": "s-1"},
     Kind.AGENT_ENDED: {"exit_code": 0, "seconds": 1.0, "timed_out": False},
     Kind.ATTEMPT_FAILED: {
         "class": "crash",

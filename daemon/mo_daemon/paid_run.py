@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mo_daemon import quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
-from mo_daemon.agents.protocol import Agent, Job, Usage
+from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
 from mo_daemon.budget import exhausted, room
 from mo_daemon.classify import PASSING, RetrySettings
 from mo_daemon.containment import Cell
@@ -40,10 +40,24 @@ class PaidRun:
     limit_usd: float = 0.0
 
     async def perform(
-        self, job: Job, env: Mapping[str, str], deadlines: Deadlines, cell: Cell | None = None
+        self,
+        job: Job,
+        env: Mapping[str, str],
+        deadlines: Deadlines,
+        cell: Cell | None = None,
+        started: Callable[[str], None] = lambda _session: None,
     ) -> Finished:
-        """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started."""
+        """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started.
+
+        `started` is told the CLI's session as soon as it says which: it can be resumed whatever comes.
+        """
         services = self.services
+
+        def listen(event: Event) -> None:
+            services.say(self.name, event)
+            if event.kind is EventKind.STARTED and event.data.get("session"):
+                started(event.data["session"])
+
         given = quarters.credentials(services, self.agent.name)
         try:
             return await run_agent(
@@ -53,7 +67,7 @@ class PaidRun:
                 env,
                 deadlines,
                 purpose=self.name,
-                listen=lambda event: services.say(self.name, event),
+                listen=listen,
                 must_stop=self._over_budget,
                 cell=cell,
             )
@@ -76,13 +90,14 @@ class PaidRun:
             return f"the attempt's budget of ${self.limit_usd:.2f} is spent (${cost:.2f})"
         return spent
 
-    def usage(self, usage: Usage) -> list[NewFact]:
+    def usage(self, outcome: Outcome) -> list[NewFact]:
         """What it cost, as facts; a plain command costs nothing."""
         if self.agent.name == COMMAND:
             return []
-        usage, source = prices.corrected(self.model, usage, self.services.settings.prices)
+        usage, source = prices.corrected(self.model, outcome.usage, self.services.settings.prices)
         data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
         data |= {"prices": source} if source else {}
+        data |= {"session": outcome.session} if outcome.session else {}
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
 
     def budget(self) -> float | None:
