@@ -41,6 +41,22 @@ class Spent:
 
 
 @dataclass(slots=True)
+class Session:
+    """What the runs of one session of an agent's CLI used: CLIs count on when a session is resumed."""
+
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+
+    def add(self, data: Mapping[str, Any]) -> None:
+        self.cost_usd += data.get("cost_usd", 0.0)
+        self.input_tokens += data.get("input_tokens", 0)
+        self.cached_input_tokens += data.get("cached_input_tokens", 0)
+        self.output_tokens += data.get("output_tokens", 0)
+
+
+@dataclass(slots=True)
 class Attempt:
     """One run of a task's agent."""
 
@@ -58,8 +74,8 @@ class Attempt:
     kept: str = ""  # the keep-ref that holds what a failed attempt left
     provider: str = ""
     model: str = ""
-    session: str = ""  # of the agent's CLI: how it can go on
     phase: str = "execute"  # or resolve: a conflict of the candidate before
+    session: str = ""  # of the agent's CLI, which can be resumed; empty: none
     upon: Mapping[str, str] = field(default_factory=dict)  # what had not landed: task -> commit in the base
     spent: Spent = field(default_factory=lambda: Spent())
 
@@ -91,6 +107,7 @@ class TaskStatus:
     lent: Mapping[str, Any] | None = None  # worktree, branch, base, upon, kept: what a person was handed
     doubt: Mapping[str, Any] | None = None  # about (tests | inputs), ids, paths: what a person may accept
     accepted: frozenset[str] = frozenset()  # ids that may be missing or skipped, of the newest attempt
+    sessions: dict[str, Session] = field(default_factory=dict)  # of all its runs, by id
     accepted_inputs: frozenset[str] = frozenset()  # changed inputs of the gate that are fine, likewise
 
     @property

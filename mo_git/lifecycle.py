@@ -19,6 +19,7 @@ from mo_git.goal_status import (
     Attempt,
     GoalStatus,
     Operation,
+    Session,
     Spent,
     TaskStatus,
 )
@@ -31,7 +32,7 @@ _DONE = frozenset({TaskState.LANDED, TaskState.UNCHANGED})
 # kind of fact -> (states it may come in, state that follows; None: the state stays)
 ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: (frozenset({TaskState.PENDING, TaskState.WAITING}), TaskState.RUNNING),
-    Kind.AGENT_STARTED: (AT_WORK, None),
+    Kind.SESSION_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: (frozenset({TaskState.RUNNING}), TaskState.CHECKING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, TaskState.CANDIDATE),
@@ -53,6 +54,9 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.HANDED_OVER: (frozenset({TaskState.TAKEN}), None),
     Kind.GIVEN: (frozenset({TaskState.TAKEN}), TaskState.CHECKING),
 }
+
+
+_BY_A_PERSON = frozenset({Kind.TAKEN, Kind.HANDED_OVER, Kind.GIVEN})
 
 
 def new_goal(spec: GoalSpec) -> GoalStatus:
@@ -97,7 +101,10 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
         return False
     if target is not None:
         task.state, task.since, task.doubt = target, fact.at, None
-    _apply_to_task(goal, task, fact)
+    if fact.kind in _BY_A_PERSON:
+        _step_in(goal, task, fact)
+    else:
+        _apply_to_task(goal, task, fact)
     return True
 
 
@@ -107,6 +114,8 @@ def _apply_usage(goal: GoalStatus, fact: Fact) -> None:
     for attempt in task.attempts if task else ():
         if attempt.n == fact.attempt:
             attempt.spent.add(fact.data)
+    if task is not None and (session := fact.data.get("session")):
+        task.sessions.setdefault(session, Session()).add(fact.data)
 
 
 def _apply_to_plan(goal: GoalStatus, fact: Fact) -> bool:
@@ -129,8 +138,12 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
     match fact.kind:
         case Kind.ATTEMPT_STARTED:
             _begin(goal, task, fact)
-        case Kind.AGENT_STARTED | Kind.AGENT_ENDED:
-            _hear(task.attempts[-1], fact)
+        case Kind.SESSION_STARTED:
+            task.attempts[-1].session = data["session"]
+        case Kind.AGENT_ENDED:
+            task.attempts[-1].state = "checking"
+            task.attempts[-1].exit_code = data.get("exit_code")
+            task.attempts[-1].session = data.get("session", "")
         case Kind.ATTEMPT_FAILED:
             _close(task, fact, "failed")
             task.failures.append(data["class"])
@@ -170,8 +183,6 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             goal.pinned.pop(task.spec.id, None)  # its branch may have been mended
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))
-        case Kind.TAKEN | Kind.HANDED_OVER | Kind.GIVEN:
-            _step_in(goal, task, fact)
         case Kind.ACCEPTED:
             task.reason = ""
             if data["about"] == "inputs":
@@ -183,13 +194,6 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.doubt = data.get("doubt")
             if task.attempts and task.attempts[-1].ended_at is None:
                 _close(task, fact, "failed")
-
-
-def _hear(attempt: Attempt, fact: Fact) -> None:
-    """Of the agent that an attempt runs."""
-    attempt.session = fact.data.get("session") or attempt.session
-    if fact.kind == Kind.AGENT_ENDED:
-        attempt.state, attempt.exit_code = "checking", fact.data.get("exit_code")
 
 
 def _step_in(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:

@@ -234,7 +234,7 @@ class Kind(StrEnum):
     """What a fact says.  The first group is about one task, the second about a goal."""
 
     ATTEMPT_STARTED = "attempt_started"  # base, upon, branch, worktree, token, pinned
-    AGENT_STARTED = "agent_started"  # session: known from now on, however it ends
+    SESSION_STARTED = "session_started"  # session: what the agent's own CLI can go on with
     AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out, session
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
     CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
@@ -257,7 +257,7 @@ class Kind(StrEnum):
     TAKEN = "taken"  # by, reason: a person has it; whatever ran is ended
     HANDED_OVER = "handed_over"  # worktree, branch, base, upon, kept: where that person finds it
     GIVEN = "given"  # as attempt_started, by: what that person made is looked at as the next attempt
-    USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
+    USAGE = "usage"  # provider, model, phase, session, tokens, cost_usd, prices of one run; of a task or goal
 
     GOAL_CREATED = "goal_created"  # estimate
     GOAL_STARTED = "goal_started"  # base, pinned

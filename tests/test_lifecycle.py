@@ -16,12 +16,13 @@ from tests.story import BASE, Story, chain, commit
 
 S = TaskState
 QUEUED, AT_WORK = {S.CANDIDATE, S.GATING}, {S.RUNNING, S.CHECKING}
-OPEN = {S.PENDING, S.WAITING} | QUEUED | AT_WORK
-STUCK = {S.CONFLICT, S.FAILED, S.EJECTED, S.SKIPPED, S.CANCELLED, S.TAKEN, S.AWAITING_PERSON}
+OPEN = {S.PENDING, S.WAITING, S.TAKEN} | QUEUED | AT_WORK
+STUCK = {S.CONFLICT, S.FAILED, S.EJECTED, S.SKIPPED, S.CANCELLED, S.AWAITING_PERSON}
 
 # kind -> (where it counts, what the task becomes; None: it stays)
 EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: ({S.PENDING, S.WAITING}, S.RUNNING),
+    Kind.SESSION_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: ({S.RUNNING}, S.CHECKING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, S.CANDIDATE),
@@ -38,10 +39,14 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.HELD: (QUEUED, S.AWAITING_PERSON),
     Kind.REBASED: (QUEUED, S.CANDIDATE),
     Kind.ACCEPTED: ({S.AWAITING_PERSON}, S.CANDIDATE),
-    Kind.RETRIED: (STUCK, S.PENDING),
+    Kind.RETRIED: (STUCK | {S.TAKEN}, S.PENDING),
+    Kind.TAKEN: ((OPEN | STUCK | {S.READY, S.REVIEWING, S.RESOLVING}) - {S.TAKEN}, S.TAKEN),
+    Kind.HANDED_OVER: ({S.TAKEN}, None),
+    Kind.GIVEN: ({S.TAKEN}, S.CHECKING),
 }
 DATA: dict[Kind, dict[str, Any]] = {
     Kind.ATTEMPT_STARTED: {"base": BASE, "branch": "b", "worktree": "w", "token": "t"},
+    Kind.SESSION_STARTED: {"session": "s-1"},
     Kind.AGENT_ENDED: {"exit_code": 0, "seconds": 1.0, "timed_out": False},
     Kind.ATTEMPT_FAILED: {
         "class": "crash",
@@ -62,6 +67,8 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.HELD: {"reason": "no verdict"},
     Kind.REBASED: {"commit": commit("e"), "tree": commit("7"), "base": BASE},
     Kind.ACCEPTED: {"about": "tests", "ids": ["t::x"], "paths": ["t"], "by": "ada"},
+    Kind.HANDED_OVER: {"worktree": "/w/1", "branch": "b", "base": BASE, "upon": {}},
+    Kind.GIVEN: {"base": BASE, "branch": "b", "worktree": "w", "token": "t", "provider": "person"},
     Kind.GOAL_SCORED: {"commit": BASE, "metrics": {}, "verdict": "kept", "reason": ""},
     Kind.GOAL_STARTED: {"base": BASE},
     Kind.GATE_PROVED: {"commit": BASE, "failing": [], "weak": False, "reason": ""},
@@ -113,7 +120,7 @@ def test_the_tables_name_the_same_kinds() -> None:
 def test_every_arrow_and_no_other(kind: Kind, state: TaskState) -> None:
     goal = in_state(state)
     before = copy.deepcopy(goal)
-    number = 3 if kind is Kind.ATTEMPT_STARTED else 2
+    number = 3 if kind in (Kind.ATTEMPT_STARTED, Kind.GIVEN) else 2
     counted = apply(goal, the_fact(kind, number))
     sources, target = EXPECTED[kind]
     assert counted == (state in sources)

@@ -73,7 +73,11 @@ async def run(attempt: Attempt) -> Outcome:
     if spec.run is not None:  # a command may be silent as long as it likes
         deadlines = Deadlines(deadlines.total, deadlines.total, deadlines.total)
     env = environment.with_local_tools(attempt.env, attempt.slot.path)
-    finished = await paid.perform(await _job(attempt, paid), env, deadlines, attempt.cell)
+
+    def started(session: str) -> None:
+        services.record([attempt.fact(Kind.SESSION_STARTED, session=session)])
+
+    finished = await paid.perform(await _job(attempt, paid), env, deadlines, attempt.cell, started)
     outcome, ending = finished.outcome, finished.ending
     ended = attempt.fact(
         Kind.AGENT_ENDED,
@@ -82,7 +86,7 @@ async def run(attempt: Attempt) -> Outcome:
         timed_out=ending.timed_out,
         session=outcome.session,
     )
-    services.record([ended, *paid.usage(outcome.usage)])
+    services.record([ended, *paid.usage(outcome)])
     if outcome.failure is not None:
         raise AttemptFailed(outcome.failure, outcome.reason, exit_code=ending.code, retry_at=outcome.retry_at)
     return outcome

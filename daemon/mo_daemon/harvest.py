@@ -138,8 +138,8 @@ def keep(
 
     Repositories inside are kept as plain files, each `.git` renamed.  What git cannot read at all is moved
     aside as it is: then the path.  MoError where there is no room: the worktree must stay until there is.
-    Commits that the agent made itself get a ref of their own.  Without `mend` the worktree stays exactly as it
-    is, and nothing is kept of what git cannot read.
+    Commits that the agent made itself get a ref of their own.  Without `mend` the worktree stays as it is,
+    and nothing is kept of what git cannot read.
     """
     if not worktree.is_dir() or not repo.exists(base):
         return ""

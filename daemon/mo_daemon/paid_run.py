@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mo_daemon import quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
-from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Usage
+from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
 from mo_daemon.budget import exhausted, room
 from mo_daemon.classify import PASSING, RetrySettings
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.services import Services, out_of_space
 from mo_git.goal_status import GoalStatus
-from mo_git.ledger.writer import LedgerBroken
 from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
@@ -42,10 +40,24 @@ class PaidRun:
     limit_usd: float = 0.0
 
     async def perform(
-        self, job: Job, env: Mapping[str, str], deadlines: Deadlines, cell: Cell | None = None
+        self,
+        job: Job,
+        env: Mapping[str, str],
+        deadlines: Deadlines,
+        cell: Cell | None = None,
+        started: Callable[[str], None] = lambda _session: None,
     ) -> Finished:
-        """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started."""
+        """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started.
+
+        `started` is told the CLI's session as soon as it says which: it can be resumed whatever comes.
+        """
         services = self.services
+
+        def listen(event: Event) -> None:
+            services.say(self.name, event)
+            if event.kind is EventKind.STARTED and event.data.get("session"):
+                started(event.data["session"])
+
         given = quarters.credentials(services, self.agent.name)
         try:
             return await run_agent(
@@ -55,7 +67,7 @@ class PaidRun:
                 env,
                 deadlines,
                 purpose=self.name,
-                listen=self._hear,
+                listen=listen,
                 must_stop=self._over_budget,
                 cell=cell,
             )
@@ -69,14 +81,6 @@ class PaidRun:
             services.live.pop(self.name, None)
             services.say(self.name, None)
 
-    def _hear(self, event: Event) -> None:
-        """What the agent says; its session is recorded at once: then it is known however this ends."""
-        if event.kind is EventKind.STARTED and self.task and (session := event.data.get("session")):
-            with suppress(LedgerBroken):  # ends the daemon by itself
-                started = NewFact(self.goal.id, Kind.AGENT_STARTED, {"session": session}, self.task, self.n)
-                self.services.record([started])
-        self.services.say(self.name, event)
-
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""
         cost = prices.corrected(self.model, usage, self.services.settings.prices)[0].cost_usd
@@ -86,13 +90,14 @@ class PaidRun:
             return f"the attempt's budget of ${self.limit_usd:.2f} is spent (${cost:.2f})"
         return spent
 
-    def usage(self, usage: Usage) -> list[NewFact]:
+    def usage(self, outcome: Outcome) -> list[NewFact]:
         """What it cost, as facts; a plain command costs nothing."""
         if self.agent.name == COMMAND:
             return []
-        usage, source = prices.corrected(self.model, usage, self.services.settings.prices)
+        usage, source = prices.corrected(self.model, outcome.usage, self.services.settings.prices)
         data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
         data |= {"prices": source} if source else {}
+        data |= {"session": outcome.session} if outcome.session else {}
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
 
     def budget(self) -> float | None:

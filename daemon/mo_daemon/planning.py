@@ -130,7 +130,7 @@ async def _look(
         services.record(_failed(look, failed.failure, failed.reason))
         return
     outcome = finished.outcome
-    services.record([*paid.usage(outcome.usage), *_ending(look, outcome)])
+    services.record([*paid.usage(outcome), *_ending(look, outcome)])
 
 
 async def _prompt(look: _Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> str:
