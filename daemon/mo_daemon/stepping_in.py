@@ -18,6 +18,7 @@ from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt import accepted, candidate, close
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.harvest import AttemptFailed
+from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND
 from mo_daemon.quarters import state_dir
 from mo_daemon.routing import Choice
@@ -136,7 +137,9 @@ async def _lend(services: Services, goal: GoalStatus, task: TaskStatus) -> dict[
     if found is not None and not found[0].path.is_dir():
         await services.git(pool.remove, found[0])
         found = None
-    slot = pool.held_at(last.worktree) if last and last.state == "taken" else pool.kept_on(branch)
+    slot = None if _conflicts(task) else pool.kept_on(branch)
+    if last and last.state == "taken":
+        slot = pool.held_at(last.worktree)
     if found is None and slot is not None and last is not None and slot.path.is_dir():
         kept = await _keep(services, goal, task, slot, last.base, mend=False)
         pool.lend(slot, named, last.base)
@@ -174,6 +177,11 @@ def _lay_out(attempt: Attempt) -> tuple[str, list[str]]:
     return work.commit, list(merged.conflicts)
 
 
+def _conflicts(task: TaskStatus) -> bool:
+    """Whether it was a conflict that nobody but a person may resolve: both sides, not the tries so far."""
+    return bool(task.rungs) and task.rungs[-1] == Rung.PERSON
+
+
 def _so_far(services: Services, goal: GoalStatus, task: TaskStatus) -> _Work | None:
     """The newest work on the task that git holds: a person's commits, a candidate, what a failed try left."""
     repo = services.repo
@@ -187,6 +195,8 @@ def _so_far(services: Services, goal: GoalStatus, task: TaskStatus) -> _Work | N
         if oid and repo.exists(oid):
             return _Work(oid, base)
     for attempt in reversed(task.attempts):
+        if _conflicts(task) and attempt.state != "candidate":
+            continue
         if attempt.state == "candidate" or attempt.failure == FailureClass.GATE_RED:
             return _Work(task.commit, attempt.base)
         if attempt.kept.startswith("refs/") and (oid := refs.read(repo, attempt.kept)):
