@@ -213,7 +213,7 @@ def _resume(services: Services, goal: GoalStatus, task: TaskStatus, worktree: st
         if attempt.session and attempt.provider in services.agents:
             place = state_dir(services, attempt.provider, _named(goal, task))
             agent = services.agents[attempt.provider]
-            return interactive(agent, attempt.session, worktree, place, services.environ)
+            return interactive(agent, attempt.session, attempt.model, worktree, place, services.environ)
     return None
 
 

@@ -22,17 +22,27 @@ class Interactive:
 
 
 def interactive(
-    agent: Agent, session: str, worktree: str, state_dir: Path | None, environ: Mapping[str, str]
+    agent: Agent,
+    session: str,
+    model: str,
+    worktree: str,
+    state_dir: Path | None,
+    environ: Mapping[str, str],
 ) -> Interactive | None:
     """None for programs that know no such thing.  `state_dir`: where the run kept its sessions.
 
-    MoError where the program cannot be found.
+    `model` is that of the run (empty: the agent's): with another one codex would have the session summed up
+    first.  MoError where the program cannot be found.
     """
     if not isinstance(agent, ClaudeAgent | CodexAgent):
         return None
     path, _ = locate.program(agent.kind, agent.settings.command, environ)
     env = {agent.login.variable: str(state_dir)} if state_dir is not None else {}
+    model = model or agent.settings.model
     if isinstance(agent, ClaudeAgent):
-        return Interactive(worktree, (str(path), "--resume", session), env)
-    settings = [part for setting in agent.settings.config for part in ("-c", setting)]
-    return Interactive(worktree, (str(path), "resume", *settings, session), env)
+        argv = [str(path), "--resume", session, *(["--model", model] if model else [])]
+    else:
+        settings = [*agent.settings.config, 'sandbox_mode="workspace-write"']
+        argv = [str(path), "resume", *(part for setting in settings for part in ("-c", setting))]
+        argv += [*(["-m", model] if model else []), session]
+    return Interactive(worktree, tuple(argv), env)
