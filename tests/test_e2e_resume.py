@@ -47,14 +47,13 @@ def test_take_go_on_in_the_agents_own_program_and_give(kind: str, agents: Mo, ap
     done = subprocess.run(
         headless[kind],
         cwd=resume["cwd"],
-        env={**agents.environ, **resume["env"]},
+        env={**agents.environ, **resume["env"], "TMPDIR": "/var/tmp"},  # codex: not above CODEX_HOME
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=40,
         check=False,
     )
-    print(done, resume)
     assert done.returncode == 0, done
     assert "half.txt" in json.dumps(api.requests[-1].body)  # the session was gone on with
     agents("daemon", "start")
