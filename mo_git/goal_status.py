@@ -104,6 +104,8 @@ class TaskStatus:
     summary: str = ""  # the agent's last message
     output: Mapping[str, Any] | None = None  # the JSON result that the task declares
     hint: str = ""  # a person's words for the next attempt
+    unheard: list[str] = field(default_factory=list)  # of the hint, what its running agent was not told yet
+    urgent: bool = False  # the agent is interrupted to be told
     lent: Mapping[str, Any] | None = None  # worktree, branch, base, upon, kept: what a person was handed
     doubt: Mapping[str, Any] | None = None  # about (tests | inputs), ids, paths: what a person may accept
     accepted: frozenset[str] = frozenset()  # ids that may be missing or skipped, of the newest attempt
@@ -179,6 +181,7 @@ class GoalStatus:
     spec: GoalSpec
     tasks: dict[str, TaskStatus]
     planning: Planning = field(default_factory=Planning)
+    edited: Plan | None = None  # the plan, once a person has changed it
     estimate: Mapping[str, Any] | None = None  # what its plan was expected to take (views.estimate)
     created_at: float = 0.0
     started_at: float | None = None
@@ -226,8 +229,8 @@ class GoalStatus:
 
     @property
     def plan(self) -> Plan:
-        """What is carried out: an agent's plan, else the one that was queued."""
-        return self.planning.plan or self.spec.plan
+        """What is carried out: an agent's plan, else the one that was queued; as a person changed it."""
+        return self.edited or self.planning.plan or self.spec.plan
 
     @property
     def needs_plan(self) -> bool:

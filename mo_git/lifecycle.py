@@ -24,7 +24,7 @@ from mo_git.goal_status import (
     TaskStatus,
 )
 from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, TaskState
-from mo_git.plan import overlaps
+from mo_git.plan import overlaps, plan_from_data
 from mo_git.plan_state import ABOUT_PLANNING
 
 RESOLVED_AT_WORK = ("regenerate", "agent")  # rungs of the conflict ladder that take an attempt
@@ -53,10 +53,12 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.TAKEN: (frozenset(TaskState) - _DONE - {TaskState.TAKEN}, TaskState.TAKEN),
     Kind.HANDED_OVER: (frozenset({TaskState.TAKEN}), None),
     Kind.GIVEN: (frozenset({TaskState.TAKEN}), TaskState.CHECKING),
+    Kind.SAID: (AT_WORK | {TaskState.PENDING, TaskState.WAITING}, None),
+    Kind.HEARD: (AT_WORK, TaskState.RUNNING),
 }
 
 
-_BY_A_PERSON = frozenset({Kind.TAKEN, Kind.HANDED_OVER, Kind.GIVEN})
+_BY_A_PERSON = frozenset({Kind.TAKEN, Kind.HANDED_OVER, Kind.GIVEN, Kind.SAID, Kind.HEARD})
 
 
 def new_goal(spec: GoalSpec) -> GoalStatus:
@@ -119,6 +121,9 @@ def _apply_usage(goal: GoalStatus, fact: Fact) -> None:
 
 
 def _apply_to_plan(goal: GoalStatus, fact: Fact) -> bool:
+    if fact.kind == Kind.PLAN_EDITED:
+        _edit(goal, plan_from_data(fact.data["plan"], f"the plan of {goal.id}"))
+        return True
     if not (goal.spec.wants_plan or fact.kind == Kind.PLAN_APPROVED) or not goal.planning.take(fact):
         return False
     if fact.kind == Kind.PLANNED:
@@ -197,7 +202,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
 
 
 def _step_in(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
-    """A person takes it over, or gives back what is then the next attempt."""
+    """A person takes it over, gives back what is then the next attempt, or says something to its agent."""
     match fact.kind:
         case Kind.TAKEN:
             task.reason = fact.data.get("reason", "")
@@ -208,6 +213,14 @@ def _step_in(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         case Kind.GIVEN:
             _begin(goal, task, fact)
             task.attempts[-1].state = "checking"
+        case Kind.SAID:
+            task.hint = "\n\n".join(filter(None, (task.hint, fact.data["text"])))
+            task.unheard.append(fact.data["text"])
+            task.urgent = task.urgent or bool(fact.data.get("now"))
+        case Kind.HEARD:
+            task.attempts[-1].state = "running"
+            del task.unheard[: fact.data["count"]]
+            task.urgent = task.urgent and bool(task.unheard)
 
 
 def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
@@ -228,6 +241,7 @@ def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         )
     )
     task.reason, task.not_before = "", 0.0
+    task.unheard, task.urgent = [], False  # its prompt holds the hint
     task.accepted, task.accepted_inputs = frozenset(), frozenset()
     if "pinned" in data:
         goal.pinned[task.spec.id] = data["pinned"]
@@ -276,6 +290,18 @@ def _close(task: TaskStatus, fact: Fact, state: str) -> None:
     attempt.kept = fact.data.get("kept", "")
     if fact.kind == Kind.ATTEMPT_FAILED:
         task.reason = attempt.reason
+
+
+def _edit(goal: GoalStatus, plan: Plan) -> None:
+    """Tasks keep what they have been through."""
+    fresh = _tasks(goal.spec, plan)
+    for name, task in fresh.items():
+        if known := goal.tasks.get(name):
+            if known.spec.from_ref != task.spec.from_ref:
+                goal.pinned.pop(name, None)
+            known.spec, known.behind = task.spec, task.behind
+            fresh[name] = known
+    goal.edited, goal.tasks = plan, fresh
 
 
 def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:

@@ -256,6 +256,8 @@ class Kind(StrEnum):
     RETRIED = "retried"  # hint
     TAKEN = "taken"  # by, reason: a person has it; whatever ran is ended
     HANDED_OVER = "handed_over"  # worktree, branch, base, upon, kept: where that person finds it
+    SAID = "said"  # text, now, by: a person's words for the agent; now: its turn is interrupted
+    HEARD = "heard"  # count: so many of them are told to the agent now
     GIVEN = "given"  # as attempt_started, by: what that person made is looked at as the next attempt
     USAGE = "usage"  # provider, model, phase, session, tokens, cost_usd, prices of one run; of a task or goal
 
@@ -268,6 +270,7 @@ class Kind(StrEnum):
     PLAN_ANSWERED = "plan_answered"  # answers, one for each question; empty: the planner decides
     PLANNED = "planned"  # n, provider, plan, assumptions, estimate
     PLAN_APPROVED = "plan_approved"
+    PLAN_EDITED = "plan_edited"  # plan, by: a person changed what had not begun
     GATE_PROVED = "gate_proved"  # commit, failing, weak, reason
     GATE_RUN = "gate_run"  # the document of a gate run
     LANDING_INTENT = "landing_intent"  # commit, tree, head, tasks, purpose

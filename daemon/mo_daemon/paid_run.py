@@ -69,6 +69,7 @@ class PaidRun:
                 purpose=self.name,
                 listen=listen,
                 must_stop=self._over_budget,
+                is_interrupted=self._is_interrupted,
                 cell=cell,
             )
         except OSError as error:
@@ -80,6 +81,11 @@ class PaidRun:
         finally:
             services.live.pop(self.name, None)
             services.say(self.name, None)
+
+    def _is_interrupted(self) -> bool:
+        """Whether a person has something to say to the agent at once."""
+        task = self.goal.tasks.get(self.task)
+        return task is not None and task.urgent and self.phase in (Phase.EXECUTE, Phase.RESOLVE)
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""

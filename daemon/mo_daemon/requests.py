@@ -15,10 +15,12 @@ from mo_daemon.routing import Choice, NoAgent
 from mo_git import dag
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
-from mo_git.goal_status import GoalStatus, TaskStatus
+from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
 from mo_git.ledger.records import goal_from_data
 from mo_git.lifecycle import has_ended
-from mo_git.model import PERSON, GoalSpec, GoalState, Kind, NewFact, Phase, TaskSpec, TaskState
+from mo_git.model import PERSON, PROVIDERS, GoalSpec, GoalState, Kind, NewFact, Phase, TaskSpec, TaskState
+from mo_git.plan import plan_from_data, plan_to_data
+from mo_git.plan_edit import refuse_begun, with_changes
 from mo_git.text import count
 
 
@@ -36,6 +38,8 @@ class Desk(Protocol):
 
 
 Answer = dict[str, Any] | None
+# Where an agent's turn is to come, or to end.
+HEARING = AT_WORK | {TaskState.PENDING, TaskState.WAITING}
 Handler = Callable[[Desk, str, Mapping[str, Any]], Answer]
 
 
@@ -309,6 +313,58 @@ def _give(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     return None
 
 
+def _say(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """A person's words for a task's agent: at its next turn, or (`now`) by an interruption."""
+    goal = _open_goal(desk, payload)
+    task, text, now = _task(goal, payload["task"]), str(payload["text"]).strip(), bool(payload.get("now"))
+    named = f"{goal.id}/{task.spec.id}"
+    if not text:
+        raise MoError("there is nothing to say", f"mo attach {named} --send TEXT", Exit.USAGE)
+    if not task.spec.by_agent:
+        raise MoError(
+            f"{named} is done by no agent: nobody would hear it", f"mo edit {named}; mo take {named}"
+        )
+    if task.state not in HEARING:
+        raise MoError(f"{named} is {task.state}: its agent has no turn to come", _unheard(task, named))
+    data = {"text": text, "now": now, "by": str(payload.get("by", ""))}
+    desk.record([NewFact(goal.id, Kind.SAID, data, task.spec.id)])
+    if task.state not in AT_WORK:
+        return _ok(f"{named} is told when it starts")
+    return _ok(f"{named} is interrupted to be told" if now else f"{named} is told when its agent's turn ends")
+
+
+def _unheard(task: TaskStatus, named: str) -> str:
+    if task.state is TaskState.TAKEN:
+        return f"you have it; mo give --back --with TEXT {named} leaves it to its agent"
+    return f"mo take {named}" if not task.ended else f"mo retry --with TEXT {named}"
+
+
+def _edit(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """Other keys of a task, or another plan, where that has not begun."""
+    goal = desk.goal(payload["goal"])
+    if goal.needs_plan:
+        raise MoError(f"{goal.id} has no plan yet: it is {goal.state}", f"mo status {goal.id}")
+    settings = desk.check_settings()
+    providers = {*PROVIDERS, *settings.roster}
+    if "plan" in payload:
+        plan = plan_from_data(payload["plan"], f"the plan of {goal.id}", providers=providers)
+    else:
+        task = _task(goal, payload["task"])
+        plan = with_changes(goal, task.spec.id, payload["changes"], providers)
+    if len(plan.tasks) > settings.planner.max_tasks:
+        hint = "split it, or raise planner.max_tasks"
+        raise MoError(f"the plan has {len(plan.tasks)} tasks, too many", hint, Exit.USAGE)
+    changed = refuse_begun(goal, plan)
+    for spec in plan.tasks:
+        if spec.id in changed and isinstance(choice := desk.assign(goal.spec, spec), NoAgent):
+            raise _nobody(f"do task {spec.id}", choice)
+    if plan == goal.plan:
+        return _ok(f"{goal.id} is as it was")
+    data = {"plan": plan_to_data(plan), "by": str(payload.get("by", ""))}
+    desk.record([NewFact(goal.id, Kind.PLAN_EDITED, data)])
+    return _ok(f"{goal.id}: changed " + (", ".join(changed) or "its plan"), changed=changed)
+
+
 def _operation(verb: str) -> Handler:
     def handler(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
         goal = desk.goal(payload["goal"])
@@ -339,6 +395,8 @@ HANDLERS: Mapping[str, Handler] = {
     "skip": _skip,
     "retry": _retry,
     "review": _review,
+    "edit": _edit,
+    "say": _say,
     "take": _take,
     "give": _give,
     "land": _operation("land"),

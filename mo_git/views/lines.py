@@ -71,7 +71,7 @@ def _about_task(fact: Fact, goal: GoalStatus) -> str | None:
             return _with("accepted", data.get("by", ""))
         case Kind.RETRIED:
             return _with("to be tried again", data.get("hint", ""))
-        case Kind.TAKEN | Kind.HANDED_OVER | Kind.GIVEN:
+        case Kind.TAKEN | Kind.HANDED_OVER | Kind.GIVEN | Kind.SAID | Kind.HEARD:
             return _stepping_in(fact)
     return None
 
@@ -85,6 +85,10 @@ def _stepping_in(fact: Fact) -> str:
             )
         case Kind.HANDED_OVER:
             return f"handed over: {data['worktree']}"
+        case Kind.SAID:
+            return _with("you say", data["text"])
+        case Kind.HEARD:
+            return "its agent is told what you said"
     return "given back: to be looked at"
 
 
@@ -106,6 +110,8 @@ def _about_plan(fact: Fact) -> str | None:
             return f"planned: {one_line(tasks, _REASON)}"
         case Kind.PLAN_APPROVED:
             return "plan approved"
+        case Kind.PLAN_EDITED:
+            return _with("the plan was changed", data.get("by", ""))
     return None
 
 
