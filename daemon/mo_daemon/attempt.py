@@ -24,6 +24,7 @@ from mo_daemon import (
     resolving,
     riders,
     setbacks,
+    words,
 )
 from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt_context import Attempt
@@ -168,9 +169,7 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
         await attempt_place.provision(attempt)
         async with guarding.watched(attempt):
             await _applicable(attempt)
-            outcome = Outcome(None) if attempt.needs_nobody else await execution.run(attempt)
-            await _rebuild(attempt)
-            found, said = await accepted(attempt, outcome)
+            found, said = await _made(attempt)
         facts = await candidate(attempt, found, said)
     except NotApplicable as no:
         reason = f"not applicable: {no}"
@@ -184,6 +183,16 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
         raise
     services.record(facts)
     return keep == "always"
+
+
+async def _made(attempt: Attempt) -> tuple[Snapshot, dict[str, Any]]:
+    """Run the agent, and look at what it made; once more where a person had something to say meanwhile."""
+    while True:
+        outcome = Outcome(None) if attempt.needs_nobody else await words.run(attempt)
+        await _rebuild(attempt)
+        found = await accepted(attempt, outcome)
+        if attempt.needs_nobody or not attempt.task.unheard:
+            return found
 
 
 async def _applicable(attempt: Attempt) -> None:

@@ -35,6 +35,7 @@ class Attempt:
     state_dir: Path | None = None
     goes_on: bool = False  # the work of the attempt before is in the worktree
     conflict: Conflict | None = None  # what it resolves, instead of doing the task
+    turns: int = 0  # of its agent, so far
     by_hand: bool = False  # a person made what is in the worktree
 
     @property

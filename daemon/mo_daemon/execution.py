@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mo_daemon import environment, harvest, names, paid_run, quarters, resolving, templates
+from mo_daemon import environment, harvest, names, paid_run, quarters, resolving, sessions, templates
 from mo_daemon.agent_run import Deadlines
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
@@ -54,8 +54,12 @@ def avoided(task: TaskStatus) -> frozenset[str]:
     return paid_run.avoided([(attempt.provider, attempt.failure) for attempt in recent])
 
 
-async def run(attempt: Attempt) -> Outcome:
-    """Run the agent; its usage is recorded whatever came of it."""
+async def run(attempt: Attempt, said: str = "") -> Outcome:
+    """Run the agent; its usage is recorded whatever came of it.
+
+    `said` is for a further turn of the attempt: what the agent is told in the session that it has.  One that
+    cannot go on with a session is given the whole task again with it.
+    """
     services, spec = attempt.services, attempt.task.spec
     paid = PaidRun(
         services,
@@ -77,7 +81,7 @@ async def run(attempt: Attempt) -> Outcome:
     def started(session: str) -> None:
         services.record([attempt.fact(Kind.SESSION_STARTED, session=session)])
 
-    finished = await paid.perform(await _job(attempt, paid), env, deadlines, attempt.cell, started)
+    finished = await paid.perform(await _job(attempt, paid, said), env, deadlines, attempt.cell, started)
     outcome, ending = finished.outcome, finished.ending
     ended = attempt.fact(
         Kind.AGENT_ENDED,
@@ -120,7 +124,7 @@ async def check_cell(attempt: Attempt) -> Cell | None:
     return await services.git(make, services.repo, label, attempt.slot.path, refs_seen(attempt), None)
 
 
-async def _job(attempt: Attempt, paid: PaidRun) -> Job:
+async def _job(attempt: Attempt, paid: PaidRun, said: str) -> Job:
     services, task = attempt.services, attempt.task
     if task.spec.run is not None:
         return Job(Phase.EXECUTE, "", attempt.slot.path, attempt.run_dir, argv=task.spec.run)
@@ -129,9 +133,12 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
     declared = {}
     if attempt.cell is not None:  # nowhere else is a hook contained
         declared = await services.git(quarters.trusted_files, services, attempt.slot.path)
-    return Job(
+    session = ""
+    if said:
+        session = sessions.resumable(task.attempts[-1], attempt.agent.name, str(attempt.slot.path))
+    job = Job(
         attempt.phase,
-        await _brief(attempt, team),
+        said if session else "\n".join(filter(None, (await _brief(attempt, team), said))),
         attempt.slot.path,
         attempt.run_dir,
         environ=services.environ,
@@ -143,6 +150,7 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
         contained=attempt.cell is not None,
         trusted_files=declared,
     )
+    return sessions.resumed(job, task, session)
 
 
 async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:

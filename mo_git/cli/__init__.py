@@ -29,6 +29,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "cost": ("cost", "Show what agents cost, in dollars and tokens."),
     "flakes": ("flakes", "Show tests that pass and fail on the same tree."),
     "review": ("review", "Show what waits for you in a goal, accept or reject it, answer its planner."),
+    "attach": ("attach", "Watch a task's agent at work, and tell it something."),
+    "edit": ("edit", "Change a task that has not begun, or a plan that waits."),
     "take": ("take", "Take a task over: its agent stops, its worktree is yours."),
     "give": ("give", "Give a task back: what you made is checked and becomes its candidate."),
     "queue": ("queue", "Put branches through the gate onto a target branch, or look at what waits."),
