@@ -62,3 +62,23 @@ def test_take_go_on_in_the_agents_own_program_and_give(kind: str, agents: Mo, ap
     agents.wait_for(lambda: agents.goal(goal).ended is not None)
     tree = agents.repo.tree(agents.goal(goal).integration)
     assert (tree["half.txt"], tree["whole.txt"]) == ("half", "whole")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_agent_goes_on_with_its_session(kind: str, agents: Mo, api: StubApi) -> None:
+    steps = {"write": ["half.txt", "half\n"]}, {"hang": "before"}
+    file = agents.repo.path.parent / "plan.json"
+    file.write_text(plan([{"id": "a", "prompt": do(*steps), "provider": kind}]))
+    goal = agents.json("do", f"@{file}", "--detach")["goal"]
+    agents.wait_for(lambda: len(api.prompts(API[kind])) >= 2)
+    more = do({"write": ["whole.txt", "whole\n"]}, {"say": "whole"})
+    agents("attach", f"{goal}/a", "--now", "--send", more)
+    agents.wait_for(lambda: agents.goal(goal).ended is not None, 60)
+    (attempt,) = agents.json("show", goal)["goal"]["tasks"][0]["attempts"]
+    assert attempt["state"] == "candidate"
+    tree = agents.repo.tree(agents.goal(goal).integration)
+    assert (tree["half.txt"], tree["whole.txt"]) == ("half", "whole")
+    told = json.dumps(api.requests[-1].body)
+    assert "A person has interrupted you" in told
+    assert "half.txt" in told
+    assert len(agents.goal(goal).tasks["a"].sessions) == 1
