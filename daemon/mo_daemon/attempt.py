@@ -22,6 +22,7 @@ from mo_daemon import (
     names,
     outputs,
     resolving,
+    reviewing,
     riders,
     setbacks,
 )
@@ -189,8 +190,10 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
             await _applicable(attempt)
             outcome = Outcome(None) if attempt.needs_nobody else await execution.run(attempt)
             await _rebuild(attempt)
-            found, said = await _accepted(attempt, outcome)
+            work = await _accepted(attempt, outcome)
+            (found, said), doubt = await reviewing.review(attempt, work, lambda: _again(attempt))
         facts = await _candidate(attempt, found, said)
+        facts += _held(attempt, found, doubt) if doubt else []
     except NotApplicable as no:
         reason = f"not applicable: {no}"
         services.record([attempt.fact(Kind.SKIPPED, reason=reason, satisfies=True)])
@@ -255,6 +258,17 @@ async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[
     outside = await services.git(harvest.refuse, services.repo, attempt.base, found, spec, limit)
     await _check(attempt)
     return found, {**said, "outside_scope": outside} if outside else said
+
+
+async def _again(attempt: Attempt) -> tuple[Snapshot, dict[str, Any]]:
+    """The agent works on in the same worktree, and it is looked at anew."""
+    return await _accepted(attempt, await execution.run(attempt))
+
+
+def _held(attempt: Attempt, found: Snapshot, doubt: str) -> list[NewFact]:
+    """A person has to look at the candidate before it may land."""
+    about = {"about": reviewing.REVIEW, "ids": [], "paths": list(found.changed)}
+    return [attempt.fact(Kind.HELD, reason=doubt, doubt=about)]
 
 
 async def _candidate(attempt: Attempt, found: Snapshot, said: Mapping[str, Any]) -> list[NewFact]:

@@ -212,8 +212,7 @@ def _recover(goal: GoalStatus, busy: frozenset[str]) -> Iterator[Action]:
     if not landing and (goal.intent is not None or gating):
         yield RecoverLanding(goal.id)
     for task in goal.tasks.values():
-        at_work = task.state in (TaskState.RUNNING, TaskState.CHECKING)
-        if at_work and attempt_key(goal.id, task.spec.id) not in busy:
+        if task.state in AT_WORK and attempt_key(goal.id, task.spec.id) not in busy:
             yield RecoverAttempt(goal.id, task.spec.id)
 
 
@@ -422,10 +421,7 @@ def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
         task.spec.group
         for task in goal.tasks.values()
         if task.spec.group in goal.plan.groups
-        and (
-            task.state in (TaskState.RUNNING, TaskState.CHECKING)
-            or attempt_key(goal.id, task.spec.id) in taken
-        )
+        and (task.state in AT_WORK or attempt_key(goal.id, task.spec.id) in taken)
     )
 
 
