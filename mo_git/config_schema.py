@@ -203,6 +203,15 @@ class Converge(Section):
     )
 
 
+class Review(Section):
+    """Whether somebody looks at a task's change before it may land."""
+
+    require: Literal["none", "agent", "human"] = key(
+        "none", "none; agent: another provider reviews, which is paid for; human: each change waits for you"
+    )
+    max_rounds: int = key(2, "corrections that a reviewing agent may ask for before a person decides", ge=0)
+
+
 class Limits(Section):
     """Sizes."""
 
@@ -257,6 +266,7 @@ class Config(Section):
         example='coverage = { command = "coverage report | tail -1", direction = "up", tolerance = 0.5 }',
     )
     converge: Converge = Field(default_factory=Converge)
+    review: Review = Field(default_factory=Review)
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)
     daemon: Daemon = Field(default_factory=Daemon)

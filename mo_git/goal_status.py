@@ -16,14 +16,15 @@ OPEN_TASK = frozenset(
         TaskState.RUNNING,
         TaskState.WAITING,
         TaskState.CHECKING,
+        TaskState.REVIEWING,
         TaskState.CANDIDATE,
         TaskState.GATING,
         TaskState.TAKEN,
     }
 )
-ENDED_TASK = frozenset(TaskState) - OPEN_TASK - {TaskState.READY, TaskState.REVIEWING, TaskState.RESOLVING}
+ENDED_TASK = frozenset(TaskState) - OPEN_TASK - {TaskState.READY, TaskState.RESOLVING}
 IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
-AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING})
+AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING, TaskState.REVIEWING})
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class Attempt:
     branch: str
     worktree: str
     started_at: float
-    state: str = "running"  # running | checking | candidate | unchanged | failed | lost | taken
+    state: str = "running"  # running | checking | reviewing | candidate | unchanged | failed | lost | taken
     failure: str = ""  # a FailureClass, or empty
     reason: str = ""
     ended_at: float | None = None
@@ -75,7 +76,10 @@ class Attempt:
     provider: str = ""
     model: str = ""
     phase: str = "execute"  # or resolve: a conflict of the candidate before
+    reviewer: str = ""  # the provider that reviews, or reviewed, it
+    reviews: int = 0  # how often a review began; more than none: its work was whole, and passed its check
     session: str = ""  # of the agent's CLI, which can be resumed; empty: none
+    sent_back: bool = False  # a person wants its candidate corrected
     upon: Mapping[str, str] = field(default_factory=dict)  # what had not landed: task -> commit in the base
     spent: Spent = field(default_factory=lambda: Spent())
 
@@ -107,7 +111,8 @@ class TaskStatus:
     unheard: list[str] = field(default_factory=list)  # of the hint, what its running agent was not told yet
     urgent: bool = False  # the agent is interrupted to be told
     lent: Mapping[str, Any] | None = None  # worktree, branch, base, upon, kept: what a person was handed
-    doubt: Mapping[str, Any] | None = None  # about (tests | inputs), ids, paths: what a person may accept
+    doubt: Mapping[str, Any] | None = None  # about (tests | inputs | review), ids, paths: a person may accept
+    review: Mapping[str, Any] | None = None  # the last verdict on its work: verdict, by, summary, findings
     accepted: frozenset[str] = frozenset()  # ids that may be missing or skipped, of the newest attempt
     sessions: dict[str, Session] = field(default_factory=dict)  # of all its runs, by id
     accepted_inputs: frozenset[str] = frozenset()  # changed inputs of the gate that are fine, likewise

@@ -27,6 +27,9 @@ from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, Task
 from mo_git.plan import overlaps, plan_from_data
 from mo_git.plan_state import ABOUT_PLANNING
 
+ABOUT_REVIEW = frozenset(
+    {Kind.REVIEW_STARTED, Kind.REVIEW_FAILED, Kind.REVIEWED, Kind.REWORK_STARTED, Kind.COMMENTED}
+)
 RESOLVED_AT_WORK = ("regenerate", "agent")  # rungs of the conflict ladder that take an attempt
 _DONE = frozenset({TaskState.LANDED, TaskState.UNCHANGED})
 # kind of fact -> (states it may come in, state that follows; None: the state stays)
@@ -34,6 +37,10 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: (frozenset({TaskState.PENDING, TaskState.WAITING}), TaskState.RUNNING),
     Kind.SESSION_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: (frozenset({TaskState.RUNNING}), TaskState.CHECKING),
+    Kind.REVIEW_STARTED: (frozenset({TaskState.CHECKING, TaskState.REVIEWING}), TaskState.REVIEWING),
+    Kind.REVIEW_FAILED: (frozenset({TaskState.REVIEWING}), None),
+    Kind.REVIEWED: (frozenset({TaskState.CHECKING, TaskState.REVIEWING}), TaskState.CHECKING),
+    Kind.REWORK_STARTED: (frozenset({TaskState.CHECKING}), TaskState.RUNNING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, TaskState.CANDIDATE),
     Kind.UNCHANGED: (AT_WORK, TaskState.UNCHANGED),
@@ -48,6 +55,7 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.TASK_CANCELLED: (OPEN_TASK, TaskState.CANCELLED),
     Kind.HELD: (IN_QUEUE, TaskState.AWAITING_PERSON),
     Kind.ACCEPTED: (frozenset({TaskState.AWAITING_PERSON}), TaskState.CANDIDATE),
+    Kind.COMMENTED: (frozenset({TaskState.AWAITING_PERSON}), TaskState.WAITING),
     Kind.REBASED: (IN_QUEUE, TaskState.CANDIDATE),
     Kind.RETRIED: (ENDED_TASK - _DONE | {TaskState.TAKEN}, TaskState.PENDING),
     Kind.TAKEN: (frozenset(TaskState) - _DONE - {TaskState.TAKEN}, TaskState.TAKEN),
@@ -105,6 +113,8 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
         task.state, task.since, task.doubt = target, fact.at, None
     if fact.kind in _BY_A_PERSON:
         _step_in(goal, task, fact)
+    elif fact.kind in ABOUT_REVIEW:
+        _review(task, fact)
     else:
         _apply_to_task(goal, task, fact)
     return True
@@ -178,6 +188,8 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             _climb(goal, task, {"resolution": "person", **data})
         case Kind.EJECTED:
             task.reason, task.taken_back = data["why"], bool(data.get("taken_back"))
+            if data.get("review"):
+                task.review = _verdict("reject", data, task.review)
             goal.ejections.append({"task": task.spec.id, **data})
         case Kind.RETRIED:
             task.reason = task.hint = data.get("hint", "")
@@ -189,11 +201,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))
         case Kind.ACCEPTED:
-            task.reason = ""
-            if data["about"] == "inputs":
-                task.accepted_inputs |= frozenset(data["paths"])
-            else:
-                task.accepted |= frozenset(data["ids"])
+            _accept(task, data)
         case Kind.FAILED | Kind.TASK_CANCELLED | Kind.HELD:
             task.reason = data.get("reason", "")
             task.doubt = data.get("doubt")
@@ -223,6 +231,50 @@ def _step_in(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.urgent = task.urgent and bool(task.unheard)
 
 
+def _accept(task: TaskStatus, data: Mapping[str, Any]) -> None:
+    """A person finds that it is fine."""
+    task.reason = ""
+    if data["about"] == "review":
+        task.review = _verdict("approve", data, task.review)
+    elif data["about"] == "inputs":
+        task.accepted_inputs |= frozenset(data["paths"])
+    else:
+        task.accepted |= frozenset(data["ids"])
+
+
+def _review(task: TaskStatus, fact: Fact) -> None:
+    """The reviews of an attempt, and the corrections that they ask for."""
+    attempt, data = task.attempts[-1], fact.data
+    task.reason = ""
+    match fact.kind:
+        case Kind.REVIEW_STARTED:
+            attempt.state, attempt.reviewer = "reviewing", data["provider"]
+            attempt.reviews += 1
+        case Kind.REVIEW_FAILED:
+            task.reason, task.not_before = (
+                f"no review by {data['provider']}: {data['reason']}",
+                data["not_before"],
+            )
+        case Kind.REVIEWED:
+            attempt.state = "checking"
+            task.review = _verdict(data["verdict"], data, None)
+        case Kind.REWORK_STARTED:
+            attempt.state = "running"
+        case Kind.COMMENTED:
+            task.review = _verdict("request_changes", data, None)
+            task.reason, task.not_before = f"{data['by'] or 'a person'} asks for changes", fact.at
+            attempt.state, attempt.failure, attempt.reason = "failed", "review_rejected", data["comment"]
+            attempt.sent_back = True
+
+
+def _verdict(word: str, data: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A verdict as it is shown; a person's keeps the findings of the reviewer `before`."""
+    said = {"findings": [], "summary": "", **(before or {})}
+    said |= {key: data[key] for key in ("summary", "findings", "lowered") if key in data}
+    said |= {"summary": data["comment"]} if "comment" in data else {}
+    return {**said, "verdict": word, "by": data.get("by", "")}
+
+
 def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
     """Another attempt."""
     data = fact.data
@@ -240,7 +292,7 @@ def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             phase=data.get("phase", "execute"),
         )
     )
-    task.reason, task.not_before = "", 0.0
+    task.reason, task.not_before, task.review = "", 0.0, None
     task.unheard, task.urgent = [], False  # its prompt holds the hint
     task.accepted, task.accepted_inputs = frozenset(), frozenset()
     if "pinned" in data:

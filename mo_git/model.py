@@ -237,6 +237,10 @@ class Kind(StrEnum):
     SESSION_STARTED = "session_started"  # session: what the agent's own CLI can go on with
     AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out, session
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
+    REVIEW_STARTED = "review_started"  # round, provider, model, why
+    REVIEWED = "reviewed"  # round, verdict, by, summary, findings, lowered
+    REVIEW_FAILED = "review_failed"  # round, provider, class, reason, not_before
+    REWORK_STARTED = "rework_started"  # round, by: the agent corrects what was asked for
     CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
     UNCHANGED = "unchanged"  # commit, summary, output, reason
     RETRY_SCHEDULED = (
@@ -251,7 +255,8 @@ class Kind(StrEnum):
     SKIPPED = "skipped"  # reason, satisfies
     TASK_CANCELLED = "task_cancelled"  # reason
     HELD = "held"  # reason: waits for a person; doubt: what that person may accept
-    ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what the gate doubts
+    ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what was doubted
+    COMMENTED = "commented"  # comment, by: a person sends a candidate back to its agent
     REBASED = "rebased"  # commit, tree, base: the same work on another base
     RETRIED = "retried"  # hint
     TAKEN = "taken"  # by, reason: a person has it; whatever ran is ended

@@ -63,6 +63,6 @@ def _instead(goal: GoalStatus, task: TaskStatus) -> str:
             return f"mo rollback {named} takes it back"
         case TaskState.TAKEN:
             return f"mo give {named}"
-        case TaskState.RUNNING | TaskState.CHECKING:
+        case TaskState.RUNNING | TaskState.CHECKING | TaskState.REVIEWING:
             return f"mo attach {named} --send TEXT tells its agent; mo take {named} stops it"
     return f"mo take {named}"

@@ -22,6 +22,7 @@ from mo_daemon import (
     names,
     outputs,
     resolving,
+    reviewing,
     riders,
     setbacks,
     words,
@@ -169,8 +170,9 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
         await attempt_place.provision(attempt)
         async with guarding.watched(attempt):
             await _applicable(attempt)
-            found, said = await _made(attempt)
+            (found, said), doubt = await _made(attempt)
         facts = await candidate(attempt, found, said)
+        facts += _held(attempt, found, doubt) if doubt else []
     except NotApplicable as no:
         reason = f"not applicable: {no}"
         services.record([attempt.fact(Kind.SKIPPED, reason=reason, satisfies=True)])
@@ -185,14 +187,18 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
     return keep == "always"
 
 
-async def _made(attempt: Attempt) -> tuple[Snapshot, dict[str, Any]]:
-    """Run the agent, and look at what it made; once more where a person had something to say meanwhile."""
+async def _made(attempt: Attempt) -> tuple[reviewing.Work, str]:
+    """Run the agent, look at what it made and have it reviewed; again where a person had something to say.
+
+    With the work, why a person has to look at it.
+    """
     while True:
         outcome = Outcome(None) if attempt.needs_nobody else await words.run(attempt)
         await _rebuild(attempt)
-        found = await accepted(attempt, outcome)
+        work = await accepted(attempt, outcome)
+        reviewed = await reviewing.review(attempt, work, lambda: _again(attempt))
         if attempt.needs_nobody or not attempt.task.unheard:
-            return found
+            return reviewed
 
 
 async def _applicable(attempt: Attempt) -> None:
@@ -245,6 +251,17 @@ async def accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[s
     outside = await services.git(harvest.refuse, services.repo, attempt.base, found, spec, limit)
     await _check(attempt)
     return found, {**said, "outside_scope": outside} if outside else said
+
+
+async def _again(attempt: Attempt) -> tuple[Snapshot, dict[str, Any]]:
+    """The agent works on in the same worktree, and it is looked at anew."""
+    return await accepted(attempt, await words.run(attempt, corrects=True))
+
+
+def _held(attempt: Attempt, found: Snapshot, doubt: str) -> list[NewFact]:
+    """A person has to look at the candidate before it may land."""
+    about = {"about": reviewing.REVIEW, "ids": [], "paths": list(found.changed)}
+    return [attempt.fact(Kind.HELD, reason=doubt, doubt=about)]
 
 
 async def candidate(attempt: Attempt, found: Snapshot, said: Mapping[str, Any]) -> list[NewFact]:

@@ -436,10 +436,7 @@ def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
         task.spec.group
         for task in goal.tasks.values()
         if task.spec.group in goal.plan.groups
-        and (
-            task.state in (TaskState.RUNNING, TaskState.CHECKING)
-            or attempt_key(goal.id, task.spec.id) in taken
-        )
+        and (task.state in AT_WORK or attempt_key(goal.id, task.spec.id) in taken)
     )
 
 

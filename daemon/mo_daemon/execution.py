@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mo_daemon import environment, harvest, names, paid_run, quarters, resolving, sessions, templates
-from mo_daemon.agent_run import Deadlines
+from mo_daemon.agent_run import Deadlines, Finished
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
-from mo_daemon.briefing import TEAM_FILES, brief
+from mo_daemon.briefing import TEAM_FILES, brief, checked_by
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND, PaidRun
+from mo_daemon.prompts import data_block, fill
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
 from mo_git.goal_status import GoalStatus, TaskStatus
@@ -54,12 +55,8 @@ def avoided(task: TaskStatus) -> frozenset[str]:
     return paid_run.avoided([(attempt.provider, attempt.failure) for attempt in recent])
 
 
-async def run(attempt: Attempt, said: str = "") -> Outcome:
-    """Run the agent; its usage is recorded whatever came of it.
-
-    `said` is for a further turn of the attempt: what the agent is told in the session that it has.  One that
-    cannot go on with a session is given the whole task again with it.
-    """
+async def run(attempt: Attempt) -> Outcome:
+    """Run the agent; its usage is recorded whatever came of it."""
     services, spec = attempt.services, attempt.task.spec
     paid = PaidRun(
         services,
@@ -70,7 +67,7 @@ async def run(attempt: Attempt, said: str = "") -> Outcome:
         attempt.name,
         spec.id,
         attempt.n,
-        limit_usd=attempt_limit(services, spec),
+        limit_usd=limit_left(attempt),
     )
     await _enter_cell(attempt, paid)
     deadlines = paid.deadlines(spec.timeout)
@@ -81,7 +78,14 @@ async def run(attempt: Attempt, said: str = "") -> Outcome:
     def started(session: str) -> None:
         services.record([attempt.fact(Kind.SESSION_STARTED, session=session)])
 
-    finished = await paid.perform(await _job(attempt, paid, said), env, deadlines, attempt.cell, started)
+    async def perform(session: str) -> Finished:
+        job = await _job(attempt, paid, session)
+        return await paid.perform(job, env, deadlines, attempt.cell, started)
+
+    session = _going_on(attempt)
+    finished = await perform(session)
+    if session and finished.outcome.failure is FailureClass.CRASH and not finished.outcome.session:
+        finished = await perform("")  # its CLI has lost the session
     outcome, ending = finished.outcome, finished.ending
     ended = attempt.fact(
         Kind.AGENT_ENDED,
@@ -124,7 +128,20 @@ async def check_cell(attempt: Attempt) -> Cell | None:
     return await services.git(make, services.repo, label, attempt.slot.path, refs_seen(attempt), None)
 
 
-async def _job(attempt: Attempt, paid: PaidRun, said: str) -> Job:
+def _going_on(attempt: Attempt) -> str:
+    """The session in which the agent corrects its own work: for a reviewer, or since a person asked."""
+    task, here = attempt.task, (attempt.agent.name, str(attempt.slot.path))
+    if attempt.asked:
+        return sessions.resumable(task.attempts[-1], *here)
+    earlier = task.attempts[-2] if attempt.goes_on and len(task.attempts) > 1 else None
+    if earlier is None or not earlier.sent_back:
+        return ""
+    if session := sessions.resumable(earlier, *here):
+        attempt.asked = data_block("what a person asks for", earlier.reason)
+    return session
+
+
+async def _job(attempt: Attempt, paid: PaidRun, session: str) -> Job:
     services, task = attempt.services, attempt.task
     if task.spec.run is not None:
         return Job(Phase.EXECUTE, "", attempt.slot.path, attempt.run_dir, argv=task.spec.run)
@@ -133,12 +150,10 @@ async def _job(attempt: Attempt, paid: PaidRun, said: str) -> Job:
     declared = {}
     if attempt.cell is not None:  # nowhere else is a hook contained
         declared = await services.git(quarters.trusted_files, services, attempt.slot.path)
-    session = ""
-    if said:
-        session = sessions.resumable(task.attempts[-1], attempt.agent.name, str(attempt.slot.path))
+    prompt = await (_rework(attempt) if session else _brief(attempt, team))
     job = Job(
         attempt.phase,
-        said if session else "\n".join(filter(None, (await _brief(attempt, team), said))),
+        prompt,
         attempt.slot.path,
         attempt.run_dir,
         environ=services.environ,
@@ -153,6 +168,14 @@ async def _job(attempt: Attempt, paid: PaidRun, said: str) -> Job:
     return sessions.resumed(job, task, session)
 
 
+async def _rework(attempt: Attempt) -> str:
+    """What an agent is told that knows its task already."""
+    services, spec = attempt.services, attempt.task.spec
+    template = await services.git(templates.load, "rework", services.home, services.environ)
+    values = {"title": spec.title or spec.id, "asked": attempt.asked, "check": checked_by(spec)}
+    return fill(template, values)
+
+
 async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
     services, goal, task = attempt.services, attempt.goal, attempt.task
     earlier = task.attempts[-2] if len(task.attempts) > 1 else None
@@ -161,10 +184,19 @@ async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
     template = await services.git(templates.load, str(attempt.phase), services.home, services.environ)
     lessons = await services.git(templates.lessons, services.home, services.environ)
     if attempt.conflict is None:
-        return brief(template, goal, task, team, log, lessons, goes_on=attempt.goes_on)
+        return brief(template, goal, task, team, log, lessons, goes_on=attempt.goes_on, asked=attempt.asked)
     return await services.git(
         resolving.brief, template, services.repo, attempt.conflict, goal, task, team, log, lessons
     )
+
+
+def limit_left(attempt: Attempt) -> float:
+    """What the attempt's next run may cost; 0: no limit.  AttemptFailed (budget) where all is spent."""
+    limit = attempt_limit(attempt.services, attempt.task.spec)
+    left = limit - attempt.task.attempts[-1].spent.cost_usd
+    if limit and left <= 0:
+        raise AttemptFailed(FailureClass.BUDGET, f"the attempt's budget of ${limit:.2f} is spent")
+    return max(left, 0.0) if limit else 0.0
 
 
 def attempt_limit(services: Services, task: TaskSpec) -> float:

@@ -12,15 +12,19 @@ from mo_daemon.attempt_context import Attempt
 from mo_git.model import Kind
 
 
-async def run(attempt: Attempt) -> Outcome:
-    """Run the agent until it has heard all that a person said; again, it only hears what is new."""
-    outcome: Outcome | None = None
+async def run(attempt: Attempt, *, corrects: bool = False) -> Outcome:
+    """Run the agent until it has heard all that a person said; after its first turn only what is new.
+
+    With `corrects` its next turn is about what is asked of it already.
+    """
+    outcome = await execution.run(attempt) if corrects else None
     while outcome is None or attempt.task.unheard:
-        outcome = await execution.run(attempt, _next_turn(attempt))
+        attempt.asked = _told(attempt)
+        outcome = await execution.run(attempt)
     return outcome
 
 
-def _next_turn(attempt: Attempt) -> str:
+def _told(attempt: Attempt) -> str:
     """What the agent is told in its next turn; empty for the first one, which has the task as its prompt."""
     words, interrupted = list(attempt.task.unheard), attempt.task.urgent
     attempt.turns += 1
@@ -30,4 +34,4 @@ def _next_turn(attempt: Attempt) -> str:
         return ""
     begin = "A person has interrupted you" if interrupted else "A person has read what you did"
     said = "\n\n".join(words)
-    return f"{begin}, and says:\n\n{said}\n\nGo on with your task in this worktree, and do what was said.\n"
+    return f"\n{begin}, and says:\n\n{said}\n"

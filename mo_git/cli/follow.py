@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.1
 GONE_SECONDS = 5.0  # how long no daemon may be there before following stops
 _REDRAW_SECONDS = 0.5
-_AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING, TaskState.GATING})
+_AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING, TaskState.REVIEWING, TaskState.GATING})
 
 
 class Detached(Exception):
