@@ -43,6 +43,8 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.TAKEN: ((OPEN | STUCK | {S.READY, S.REVIEWING, S.RESOLVING}) - {S.TAKEN}, S.TAKEN),
     Kind.HANDED_OVER: ({S.TAKEN}, None),
     Kind.GIVEN: ({S.TAKEN}, S.CHECKING),
+    Kind.SAID: (AT_WORK | {S.PENDING, S.WAITING}, None),
+    Kind.HEARD: (AT_WORK, S.RUNNING),
 }
 DATA: dict[Kind, dict[str, Any]] = {
     Kind.ATTEMPT_STARTED: {"base": BASE, "branch": "b", "worktree": "w", "token": "t"},
@@ -68,6 +70,9 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.REBASED: {"commit": commit("e"), "tree": commit("7"), "base": BASE},
     Kind.ACCEPTED: {"about": "tests", "ids": ["t::x"], "paths": ["t"], "by": "ada"},
     Kind.HANDED_OVER: {"worktree": "/w/1", "branch": "b", "base": BASE, "upon": {}},
+    Kind.SAID: {"text": "Mind the gap.", "now": True, "by": "ada"},
+    Kind.HEARD: {"count": 1},
+    Kind.PLAN_EDITED: {"plan": {"goal": "t", "task": [{"id": "a", "prompt": "y"}]}, "by": "ada"},
     Kind.GIVEN: {"base": BASE, "branch": "b", "worktree": "w", "token": "t", "provider": "person"},
     Kind.GOAL_SCORED: {"commit": BASE, "metrics": {}, "verdict": "kept", "reason": ""},
     Kind.GOAL_STARTED: {"base": BASE},
