@@ -28,7 +28,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "Show what a task or a goal changes."),
     "cost": ("cost", "Show what agents cost, in dollars and tokens."),
     "flakes": ("flakes", "Show tests that pass and fail on the same tree."),
-    "review": ("review", "Show what waits for you in a goal, accept or reject it, answer its planner."),
+    "review": (
+        "review",
+        "Show what waits for you; approve it, reject it, say what to change, answer a planner.",
+    ),
     "queue": ("queue", "Put branches through the gate onto a target branch, or look at what waits."),
     "land": ("land", "Move the target branch to the goal's green integration commit."),
     "sync": ("sync", "Merge the target branch into a goal, gated."),
