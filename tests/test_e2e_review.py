@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.agents import PYTEST_GATE, do, keys, run, settings
-from tests.driver import Mo, plan
+from tests.agents import PYTEST_GATE, do, keys, settings
+from tests.driver import Mo
 from tests.schemas import problems
 from tests.stub_api import StubApi
 from tests.support import RepoBuilder

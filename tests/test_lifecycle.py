@@ -15,7 +15,7 @@ from mo_git.model import ENDED_GOAL, Fact, GoalState, Kind, TaskSpec, TaskState
 from tests.story import BASE, Story, chain, commit
 
 S = TaskState
-QUEUED, AT_WORK = {S.CANDIDATE, S.GATING}, {S.RUNNING, S.CHECKING}
+QUEUED, AT_WORK = {S.CANDIDATE, S.GATING}, {S.RUNNING, S.CHECKING, S.REVIEWING}
 OPEN = {S.PENDING, S.WAITING, S.TAKEN} | QUEUED | AT_WORK
 STUCK = {S.CONFLICT, S.FAILED, S.EJECTED, S.SKIPPED, S.CANCELLED, S.AWAITING_PERSON}
 
@@ -24,6 +24,10 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: ({S.PENDING, S.WAITING}, S.RUNNING),
     Kind.SESSION_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: ({S.RUNNING}, S.CHECKING),
+    Kind.REVIEW_STARTED: ({S.CHECKING, S.REVIEWING}, S.REVIEWING),
+    Kind.REVIEW_FAILED: ({S.REVIEWING}, None),
+    Kind.REVIEWED: ({S.CHECKING, S.REVIEWING}, S.CHECKING),
+    Kind.REWORK_STARTED: ({S.CHECKING}, S.RUNNING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, S.CANDIDATE),
     Kind.UNCHANGED: (AT_WORK, S.UNCHANGED),
@@ -39,8 +43,9 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.HELD: (QUEUED, S.AWAITING_PERSON),
     Kind.REBASED: (QUEUED, S.CANDIDATE),
     Kind.ACCEPTED: ({S.AWAITING_PERSON}, S.CANDIDATE),
+    Kind.COMMENTED: ({S.AWAITING_PERSON}, S.WAITING),
     Kind.RETRIED: (STUCK | {S.TAKEN}, S.PENDING),
-    Kind.TAKEN: ((OPEN | STUCK | {S.READY, S.REVIEWING, S.RESOLVING}) - {S.TAKEN}, S.TAKEN),
+    Kind.TAKEN: ((OPEN | STUCK | {S.READY, S.RESOLVING}) - {S.TAKEN}, S.TAKEN),
     Kind.HANDED_OVER: ({S.TAKEN}, None),
     Kind.GIVEN: ({S.TAKEN}, S.CHECKING),
     Kind.SAID: (AT_WORK | {S.PENDING, S.WAITING}, None),
@@ -50,6 +55,17 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.ATTEMPT_STARTED: {"base": BASE, "branch": "b", "worktree": "w", "token": "t"},
     Kind.SESSION_STARTED: {"session": "s-1"},
     Kind.AGENT_ENDED: {"exit_code": 0, "seconds": 1.0, "timed_out": False},
+    Kind.REVIEW_STARTED: {"round": 1, "provider": "claude", "model": "", "why": "default of review"},
+    Kind.REVIEW_FAILED: {
+        "round": 1,
+        "provider": "claude",
+        "class": "overloaded",
+        "reason": "busy",
+        "not_before": 7.0,
+    },
+    Kind.REVIEWED: {"round": 1, "verdict": "approve", "by": "claude", "summary": "good", "findings": []},
+    Kind.REWORK_STARTED: {"round": 1, "by": "claude"},
+    Kind.COMMENTED: {"comment": "say more", "by": "ada"},
     Kind.ATTEMPT_FAILED: {
         "class": "crash",
         "reason": "exit code 1",

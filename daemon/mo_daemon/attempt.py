@@ -242,6 +242,7 @@ async def accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[s
         return found, {"summary": attempt.task.summary, "output": attempt.task.output}
     said = await _said(attempt, outcome)
     found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
+    attempt.tree = found.tree
     if found.tree == await services.git(services.repo.tree_of, attempt.base):
         if not spec.unchanged_is_fine:
             denied = f"; it was denied {', '.join(outcome.denials[:5])}" if outcome.denials else ""

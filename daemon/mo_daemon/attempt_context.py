@@ -34,6 +34,7 @@ class Attempt:
     cell: Cell | None = None
     state_dir: Path | None = None
     goes_on: bool = False  # the work of the attempt before is in the worktree
+    tree: str = ""  # of the files that were looked at last
     asked: str = ""  # what a reviewer wants corrected, as marked data: the agent's next run is about that
     conflict: Conflict | None = None  # what it resolves, instead of doing the task
     turns: int = 0  # of its agent, so far

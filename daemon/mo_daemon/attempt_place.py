@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mo_daemon import environment, execution, guarding, harvest, names, outputs, resolving
+from mo_daemon import environment, execution, guarding, harvest, names, outputs, resolving, sidecar
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.classify import salvages
 from mo_daemon.containment import SETUP_AS_YOU, Cell, Confinement
@@ -91,6 +91,14 @@ def _salvage(attempt: Attempt) -> bool:
 def lay_out(attempt: Attempt, tree: str) -> None:
     """Files and index as in a tree; HEAD stays."""
     Git(attempt.slot.path)("read-tree", "--reset", "-u", tree)
+
+
+def tidy(attempt: Attempt) -> None:
+    """Back to the files that were looked at: what a check left beside them is no work of the agent."""
+    keep = sidecar.clean_patterns(attempt.slot.path)
+    git = Git(attempt.slot.path)
+    git("read-tree", "--reset", "-u", attempt.tree)
+    git("clean", "-ffdq", *(part for pattern in keep for part in ("-e", pattern)))
 
 
 def _own_work(attempt: Attempt) -> str | None:

@@ -230,25 +230,58 @@ def _reopen(goal: GoalStatus, why: str) -> list[NewFact]:
 
 
 def _review(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
-    """A person accepts what the gate doubts in a candidate, or rejects it for good."""
-    goal = desk.goal(payload["goal"])
+    """A person approves what waits for that, a plan or a doubted candidate, or says what is wrong."""
+    goal, verdict = desk.goal(payload["goal"]), VERDICTS.get(payload["verdict"])
+    if verdict is None:
+        raise ValueError(payload["verdict"])
+    if not payload["task"]:
+        if not goal.awaits_approval or payload["verdict"] == "comment":
+            raise MoError(f"no plan of {goal.id} waits: it is {goal.state}", f"mo review {goal.id}")
+        return _resume(desk, name, {"goal": goal.id})
     task, by = _task(goal, payload["task"]), str(payload.get("by", ""))
     named = f"{goal.id}/{task.spec.id}"
     if task.state is not TaskState.AWAITING_PERSON:
         raise MoError(f"{named} does not wait for you: it is {task.state}", f"mo review {goal.id}")
-    if payload["verdict"] not in ("accept", "reject"):
-        raise ValueError(payload["verdict"])
-    if payload["verdict"] == "reject":
-        why = f"rejected by {by or 'a person'}: {task.reason}"
-        data = {"why": why, "evidence": {"failed_ids": list((task.doubt or {}).get("ids", ()))}, "by": by}
-        desk.record([NewFact(goal.id, Kind.EJECTED, data, task.spec.id)])
-        return _ok(f"{named} is ejected; mo retry {named} does it again")
+    fact, said = verdict(desk, goal, task, by, str(payload.get("comment", "")))
+    if fact.kind is Kind.EJECTED:
+        desk.record([fact])
+    else:
+        desk.record([fact, *_unskip(goal, [task.spec.id]), *_reopen(goal, str(fact.kind))])
+    return _ok(f"{named} {said}")
+
+
+def _approved(desk: Desk, goal: GoalStatus, task: TaskStatus, by: str, comment: str) -> tuple[NewFact, str]:
     if task.doubt is None:
-        raise MoError(f"{named} has nothing to accept: {task.reason}", f"mo retry {named}; mo logs {named}")
+        named = f"{goal.id}/{task.spec.id}"
+        raise MoError(f"{named} has nothing to approve: {task.reason}", f"mo retry {named}; mo logs {named}")
     desk.check_settings()
-    accepted = NewFact(goal.id, Kind.ACCEPTED, {**task.doubt, "by": by}, task.spec.id, task.attempt)
-    desk.record([accepted, *_unskip(goal, [task.spec.id]), *_reopen(goal, "accepted")])
-    return _ok(f"{named} is a candidate again, and lands when the gate is green")
+    data = {**task.doubt, "by": by}
+    accepted = NewFact(goal.id, Kind.ACCEPTED, data, task.spec.id, task.attempt)
+    return accepted, "is a candidate again, and lands when the gate is green"
+
+
+def _rejected(desk: Desk, goal: GoalStatus, task: TaskStatus, by: str, comment: str) -> tuple[NewFact, str]:
+    doubt = task.doubt or {}
+    why = f"rejected by {by or 'a person'}: {comment.strip() or task.reason}"
+    evidence = {"failed_ids": list(doubt.get("ids", ()))}
+    data: dict[str, Any] = {"why": why, "evidence": evidence, "by": by}
+    data |= {"review": True} if doubt.get("about") == "review" else {}
+    said = f"is ejected; mo retry {goal.id}/{task.spec.id} does it again"
+    return NewFact(goal.id, Kind.EJECTED, data, task.spec.id), said
+
+
+def _commented(desk: Desk, goal: GoalStatus, task: TaskStatus, by: str, comment: str) -> tuple[NewFact, str]:
+    named = f"{goal.id}/{task.spec.id}"
+    if not comment.strip():
+        raise MoError("the comment is empty", "say what has to be changed", Exit.USAGE)
+    if not task.spec.by_agent:
+        raise MoError(f"no agent did {named}", f"mo review {named} --approve or --reject", Exit.USAGE)
+    desk.check_settings()
+    data = {"comment": comment.strip(), "by": by}
+    return NewFact(goal.id, Kind.COMMENTED, data, task.spec.id, task.attempt), "goes back to its agent"
+
+
+VERDICTS = {"approve": _approved, "accept": _approved, "reject": _rejected, "comment": _commented}
 
 
 def _take(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:

@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mo_daemon import environment, execution, harvest, templates
+from mo_daemon import attempt_place, environment, execution, harvest, templates
 from mo_daemon.agents.protocol import Job, Outcome
+from mo_daemon.agents.stream import answer_in
 from mo_daemon.allowance import runs_of
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.briefing import TEAM_FILES, documents, instructions, task_text
@@ -134,6 +135,7 @@ async def review(attempt: Attempt, work: Work, again: Callable[[], Awaitable[Wor
         return work, f"{count(len(work[0].changed), 'changed file')} to review (review.require is human)"
     ours = _Review(attempt, again)
     while work[0].tree != base:
+        await services.git(attempt_place.tidy, attempt)
         evidence = _evidence(attempt, work)
         verdict = await _verdict(ours, work, evidence)
         if verdict is None:
@@ -170,6 +172,7 @@ async def _correct(ours: _Review, verdict: Verdict, evidence: Evidence) -> Work:
             if red is None:
                 raise
             verdict = red
+            await ours.services.git(attempt_place.tidy, attempt)
         ours.record(Kind.REVIEWED, **verdict.data())
 
 
@@ -192,7 +195,7 @@ async def _verdict(ours: _Review, work: Work, evidence: Evidence) -> Verdict | N
         ours.record(Kind.REVIEW_STARTED, provider=choice.agent, model=choice.model, why=choice.why)
         outcome = await _ask(ours, choice, work, evidence)
         if outcome.failure is None:
-            said = outcome.summary if outcome.structured is None else outcome.structured
+            said = answer_in(outcome.summary) if outcome.structured is None else outcome.structured
             try:
                 return capped(read_verdict(said, choice.agent), evidence)
             except MoError as error:

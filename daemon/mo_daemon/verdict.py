@@ -5,7 +5,6 @@ A verdict is an opinion; what was measured is not.  Evidence lowers a verdict an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -94,12 +93,7 @@ SCHEMA: Mapping[str, Any] = {
 
 
 def read_verdict(answer: Any, by: str) -> Verdict:
-    """Parse an answer (JSON text or data) of the reviewer `by`; MoError says what is wrong with it."""
-    if isinstance(answer, str):
-        try:
-            answer = json.loads(answer)
-        except ValueError as error:
-            raise MoError(f"the verdict is not JSON: {error}") from None
+    """The verdict in an answer of the reviewer `by`; MoError says what is wrong with it."""
     if not isinstance(answer, dict):
         raise MoError("the verdict is not a JSON object")
     word, found = answer.get("verdict"), answer.get("findings", [])

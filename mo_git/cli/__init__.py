@@ -28,7 +28,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "Show what a task or a goal changes."),
     "cost": ("cost", "Show what agents cost, in dollars and tokens."),
     "flakes": ("flakes", "Show tests that pass and fail on the same tree."),
-    "review": ("review", "Show what waits for you in a goal, accept or reject it, answer its planner."),
+    "review": (
+        "review",
+        "Show what waits for you; approve it, reject it, say what to change, answer a planner.",
+    ),
     "attach": ("attach", "Watch a task's agent at work, and tell it something."),
     "edit": ("edit", "Change a task that has not begun, or a plan that waits."),
     "take": ("take", "Take a task over: its agent stops, its worktree is yours."),
