@@ -204,6 +204,15 @@ class Converge(Section):
     )
 
 
+class Review(Section):
+    """Whether somebody looks at a task's change before it may land."""
+
+    require: Literal["none", "agent", "human"] = key(
+        "none", "none; agent: another provider reviews, which is paid for; human: each change waits for you"
+    )
+    max_rounds: int = key(2, "corrections that a reviewing agent may ask for before a person decides", ge=0)
+
+
 class Limits(Section):
     """Sizes."""
 
@@ -259,6 +268,7 @@ class Config(Section):
     )
     converge: Converge = Field(default_factory=Converge)
     iterations: IterationRules = Field(default_factory=IterationRules)
+    review: Review = Field(default_factory=Review)
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)
     daemon: Daemon = Field(default_factory=Daemon)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mo_git import dag
 from mo_git.iteration_state import Iterations
-from mo_git.model import UNUSABLE, GoalSpec, GoalState, Plan, TaskSpec, TaskState
+from mo_git.model import PERSON, UNUSABLE, GoalSpec, GoalState, Plan, TaskSpec, TaskState
 from mo_git.plan_state import Planning
 
 OPEN_TASK = frozenset(
@@ -16,13 +17,15 @@ OPEN_TASK = frozenset(
         TaskState.RUNNING,
         TaskState.WAITING,
         TaskState.CHECKING,
+        TaskState.REVIEWING,
         TaskState.CANDIDATE,
         TaskState.GATING,
+        TaskState.TAKEN,
     }
 )
-ENDED_TASK = frozenset(TaskState) - OPEN_TASK - {TaskState.READY, TaskState.REVIEWING, TaskState.RESOLVING}
+ENDED_TASK = frozenset(TaskState) - OPEN_TASK - {TaskState.READY, TaskState.RESOLVING}
 IN_QUEUE = frozenset({TaskState.CANDIDATE, TaskState.GATING})
-AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING})
+AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING, TaskState.REVIEWING})
 WITH_PERSON = frozenset({TaskState.AWAITING_PERSON, TaskState.TAKEN})
 
 
@@ -41,6 +44,22 @@ class Spent:
 
 
 @dataclass(slots=True)
+class Session:
+    """What the runs of one session of an agent's CLI used: CLIs count on when a session is resumed."""
+
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+
+    def add(self, data: Mapping[str, Any]) -> None:
+        self.cost_usd += data.get("cost_usd", 0.0)
+        self.input_tokens += data.get("input_tokens", 0)
+        self.cached_input_tokens += data.get("cached_input_tokens", 0)
+        self.output_tokens += data.get("output_tokens", 0)
+
+
+@dataclass(slots=True)
 class Attempt:
     """One run of a task's agent."""
 
@@ -50,7 +69,7 @@ class Attempt:
     branch: str
     worktree: str
     started_at: float
-    state: str = "running"  # running | checking | candidate | unchanged | failed | lost
+    state: str = "running"  # running | checking | reviewing | candidate | unchanged | failed | lost | taken
     failure: str = ""  # a FailureClass, or empty
     reason: str = ""
     ended_at: float | None = None
@@ -60,6 +79,10 @@ class Attempt:
     provider: str = ""
     model: str = ""
     phase: str = "execute"  # or resolve: a conflict of the candidate before
+    reviewer: str = ""  # the provider that reviews, or reviewed, it
+    reviews: int = 0  # how often a review began; more than none: its work was whole, and passed its check
+    session: str = ""  # of the agent's CLI, which can be resumed; empty: none
+    sent_back: bool = False  # a person wants its candidate corrected
     upon: Mapping[str, str] = field(default_factory=dict)  # what had not landed: task -> commit in the base
     spent: Spent = field(default_factory=lambda: Spent())
 
@@ -88,8 +111,13 @@ class TaskStatus:
     summary: str = ""  # the agent's last message
     output: Mapping[str, Any] | None = None  # the JSON result that the task declares
     hint: str = ""  # a person's words for the next attempt
-    doubt: Mapping[str, Any] | None = None  # about (tests | inputs), ids, paths: what a person may accept
+    unheard: list[str] = field(default_factory=list)  # of the hint, what its running agent was not told yet
+    urgent: bool = False  # the agent is interrupted to be told
+    lent: Mapping[str, Any] | None = None  # worktree, branch, base, upon, kept: what a person was handed
+    doubt: Mapping[str, Any] | None = None  # about (tests | inputs | review), ids, paths: a person may accept
+    review: Mapping[str, Any] | None = None  # the last verdict on its work: verdict, by, summary, findings
     accepted: frozenset[str] = frozenset()  # ids that may be missing or skipped, of the newest attempt
+    sessions: dict[str, Session] = field(default_factory=dict)  # of all its runs, by id
     accepted_inputs: frozenset[str] = frozenset()  # changed inputs of the gate that are fine, likewise
     iteration: int = 1  # of the goal, in which it was planned
 
@@ -130,7 +158,14 @@ class TaskStatus:
         return self.attempts[-1].provider if self.attempts else ""
 
     @property
+    def by_hand(self) -> bool:
+        """Whether a person made what it has now."""
+        return self.provider == PERSON
+
+    @property
     def worktree(self) -> str:
+        if self.lent is not None:
+            return str(self.lent["worktree"])
         return self.attempts[-1].worktree if self.attempts else ""
 
 
@@ -144,6 +179,10 @@ class Operation:
     result: Mapping[str, Any] | None = None
 
 
+# Operations on one task that a person takes over, or gives back.
+STEPPING_IN = frozenset({"take", "give"})
+
+
 @dataclass(slots=True)
 class GoalStatus:
     """Where a goal stands.  Lists hold the data of facts, oldest first."""
@@ -152,6 +191,7 @@ class GoalStatus:
     tasks: dict[str, TaskStatus]
     planning: Planning = field(default_factory=Planning)
     iterations: Iterations = field(default_factory=Iterations)
+    edited: Plan | None = None  # the plan, once a person has changed it
     estimate: Mapping[str, Any] | None = None  # what its plan was expected to take (views.estimate)
     created_at: float = 0.0
     started_at: float | None = None
@@ -201,8 +241,8 @@ class GoalStatus:
 
     @property
     def plan(self) -> Plan:
-        """What is carried out: an agent's plan, else the one that was queued."""
-        return self.planning.plan or self.spec.plan
+        """What is carried out: an agent's plan, else the one that was queued; as a person changed it."""
+        return self.edited or self.planning.plan or self.spec.plan
 
     @property
     def needs_plan(self) -> bool:
@@ -310,3 +350,17 @@ class GoalStatus:
 
     def pending_operations(self) -> list[Operation]:
         return [operation for operation in self.operations.values() if operation.result is None]
+
+    def rests(self) -> bool:
+        """Whether nothing happens until a person gives back what that person has."""
+        if not any(task.state is TaskState.TAKEN for task in self.tasks.values()):
+            return False
+        resting: set[str] = set()
+        for name in dag.order(self.plan.tasks):
+            task = self.tasks[name]
+            blocked = resting & {*task.spec.depends_on, *task.behind}
+            if task.state is TaskState.TAKEN or (task.state is TaskState.PENDING and blocked):
+                resting.add(name)
+            elif not task.ended:
+                return False
+        return True

@@ -19,19 +19,29 @@ from mo_git.goal_status import (
     Attempt,
     GoalStatus,
     Operation,
+    Session,
     Spent,
     TaskStatus,
 )
 from mo_git.iteration_state import ABOUT_ITERATIONS
 from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, TaskState
-from mo_git.plan import overlaps
+from mo_git.plan import overlaps, plan_from_data
 from mo_git.plan_state import ABOUT_PLANNING
 
+ABOUT_REVIEW = frozenset(
+    {Kind.REVIEW_STARTED, Kind.REVIEW_FAILED, Kind.REVIEWED, Kind.REWORK_STARTED, Kind.COMMENTED}
+)
 RESOLVED_AT_WORK = ("regenerate", "agent")  # rungs of the conflict ladder that take an attempt
+_DONE = frozenset({TaskState.LANDED, TaskState.UNCHANGED})
 # kind of fact -> (states it may come in, state that follows; None: the state stays)
 ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: (frozenset({TaskState.PENDING, TaskState.WAITING}), TaskState.RUNNING),
+    Kind.SESSION_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: (frozenset({TaskState.RUNNING}), TaskState.CHECKING),
+    Kind.REVIEW_STARTED: (frozenset({TaskState.CHECKING, TaskState.REVIEWING}), TaskState.REVIEWING),
+    Kind.REVIEW_FAILED: (frozenset({TaskState.REVIEWING}), None),
+    Kind.REVIEWED: (frozenset({TaskState.CHECKING, TaskState.REVIEWING}), TaskState.CHECKING),
+    Kind.REWORK_STARTED: (frozenset({TaskState.CHECKING}), TaskState.RUNNING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, TaskState.CANDIDATE),
     Kind.UNCHANGED: (AT_WORK, TaskState.UNCHANGED),
@@ -42,13 +52,22 @@ ARROWS: Mapping[Kind, tuple[frozenset[TaskState], TaskState | None]] = {
     Kind.CONFLICT: (AT_WORK | IN_QUEUE | {TaskState.WAITING}, TaskState.CONFLICT),
     Kind.EJECTED: (IN_QUEUE | {TaskState.LANDED, TaskState.AWAITING_PERSON}, TaskState.EJECTED),
     Kind.FAILED: (OPEN_TASK, TaskState.FAILED),
-    Kind.SKIPPED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED} | OPEN_TASK, TaskState.SKIPPED),
+    Kind.SKIPPED: (ENDED_TASK - _DONE | OPEN_TASK, TaskState.SKIPPED),
     Kind.TASK_CANCELLED: (OPEN_TASK, TaskState.CANCELLED),
     Kind.HELD: (IN_QUEUE, TaskState.AWAITING_PERSON),
     Kind.ACCEPTED: (frozenset({TaskState.AWAITING_PERSON}), TaskState.CANDIDATE),
+    Kind.COMMENTED: (frozenset({TaskState.AWAITING_PERSON}), TaskState.WAITING),
     Kind.REBASED: (IN_QUEUE, TaskState.CANDIDATE),
-    Kind.RETRIED: (ENDED_TASK - {TaskState.LANDED, TaskState.UNCHANGED}, TaskState.PENDING),
+    Kind.RETRIED: (ENDED_TASK - _DONE | {TaskState.TAKEN}, TaskState.PENDING),
+    Kind.TAKEN: (frozenset(TaskState) - _DONE - {TaskState.TAKEN}, TaskState.TAKEN),
+    Kind.HANDED_OVER: (frozenset({TaskState.TAKEN}), None),
+    Kind.GIVEN: (frozenset({TaskState.TAKEN}), TaskState.CHECKING),
+    Kind.SAID: (AT_WORK | {TaskState.PENDING, TaskState.WAITING}, None),
+    Kind.HEARD: (AT_WORK, TaskState.RUNNING),
 }
+
+
+_BY_A_PERSON = frozenset({Kind.TAKEN, Kind.HANDED_OVER, Kind.GIVEN, Kind.SAID, Kind.HEARD})
 
 
 def new_goal(spec: GoalSpec) -> GoalStatus:
@@ -98,7 +117,12 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
         return False
     if target is not None:
         task.state, task.since, task.doubt = target, fact.at, None
-    _apply_to_task(goal, task, fact)
+    if fact.kind in _BY_A_PERSON:
+        _step_in(goal, task, fact)
+    elif fact.kind in ABOUT_REVIEW:
+        _review(task, fact)
+    else:
+        _apply_to_task(goal, task, fact)
     return True
 
 
@@ -108,9 +132,14 @@ def _apply_usage(goal: GoalStatus, fact: Fact) -> None:
     for attempt in task.attempts if task else ():
         if attempt.n == fact.attempt:
             attempt.spent.add(fact.data)
+    if task is not None and (session := fact.data.get("session")):
+        task.sessions.setdefault(session, Session()).add(fact.data)
 
 
 def _apply_to_plan(goal: GoalStatus, fact: Fact) -> bool:
+    if fact.kind == Kind.PLAN_EDITED:
+        _edit(goal, plan_from_data(fact.data["plan"], f"the plan of {goal.id}"))
+        return True
     planned = goal.spec.wants_plan or goal.planning.awaited or fact.kind == Kind.PLAN_APPROVED
     if not planned or not goal.planning.take(fact):
         return False
@@ -132,13 +161,14 @@ def _apply_to_iterations(goal: GoalStatus, fact: Fact) -> bool:
     if not goal.iterations.take(fact):
         return False
     if fact.kind == Kind.ITERATED:
-        goal.planning.begin_again(goal.plan)
+        goal.planning.begin_again(goal.plan)  # as a person changed it
+        goal.edited = None
     return True
 
 
 def _current(task: TaskStatus, fact: Fact) -> bool:
     """Fencing: a fact of an attempt counts only for the newest attempt; numbers only grow."""
-    if fact.kind == Kind.ATTEMPT_STARTED:
+    if fact.kind in (Kind.ATTEMPT_STARTED, Kind.GIVEN):
         return fact.attempt > task.attempt
     return fact.attempt in (0, task.attempt)
 
@@ -148,9 +178,12 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
     match fact.kind:
         case Kind.ATTEMPT_STARTED:
             _begin(goal, task, fact)
+        case Kind.SESSION_STARTED:
+            task.attempts[-1].session = data["session"]
         case Kind.AGENT_ENDED:
             task.attempts[-1].state = "checking"
             task.attempts[-1].exit_code = data.get("exit_code")
+            task.attempts[-1].session = data.get("session", "")
         case Kind.ATTEMPT_FAILED:
             _close(task, fact, "failed")
             task.failures.append(data["class"])
@@ -159,6 +192,7 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             task.commit, task.tree, task.paths = data["commit"], data["tree"], tuple(data.get("paths", ()))
             task.summary, task.output = data.get("summary", ""), data.get("output")
             task.reason = ""
+            task.attempts[-1].base = data.get("base", task.attempts[-1].base)
             _settle(goal, task, data)
         case Kind.REBASED:
             task.commit, task.tree = data["commit"], data["tree"]
@@ -179,26 +213,91 @@ def _apply_to_task(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             _climb(goal, task, {"resolution": "person", **data})
         case Kind.EJECTED:
             task.reason, task.taken_back = data["why"], bool(data.get("taken_back"))
+            if data.get("review"):
+                task.review = _verdict("reject", data, task.review)
             goal.ejections.append({"task": task.spec.id, **data})
         case Kind.RETRIED:
             task.reason = task.hint = data.get("hint", "")
             task.resolve, task.red, task.satisfies, task.not_before = None, None, False, 0.0
+            task.lent = None
             task.failures.clear()
             task.rungs.clear()
             goal.pinned.pop(task.spec.id, None)  # its branch may have been mended
         case Kind.SKIPPED:
             task.reason, task.satisfies = data["reason"], bool(data.get("satisfies"))
         case Kind.ACCEPTED:
-            task.reason = ""
-            if data["about"] == "inputs":
-                task.accepted_inputs |= frozenset(data["paths"])
-            else:
-                task.accepted |= frozenset(data["ids"])
+            _accept(task, data)
         case Kind.FAILED | Kind.TASK_CANCELLED | Kind.HELD:
             task.reason = data.get("reason", "")
             task.doubt = data.get("doubt")
             if task.attempts and task.attempts[-1].ended_at is None:
                 _close(task, fact, "failed")
+
+
+def _step_in(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
+    """A person takes it over, gives back what is then the next attempt, or says something to its agent."""
+    match fact.kind:
+        case Kind.TAKEN:
+            task.reason = fact.data.get("reason", "")
+            if task.attempts and task.attempts[-1].ended_at is None:
+                _close(task, fact, "taken")
+        case Kind.HANDED_OVER:
+            task.lent = fact.data
+        case Kind.GIVEN:
+            _begin(goal, task, fact)
+            task.attempts[-1].state = "checking"
+        case Kind.SAID:
+            task.hint = "\n\n".join(filter(None, (task.hint, fact.data["text"])))
+            task.unheard.append(fact.data["text"])
+            task.urgent = task.urgent or bool(fact.data.get("now"))
+        case Kind.HEARD:
+            task.attempts[-1].state = "running"
+            del task.unheard[: fact.data["count"]]
+            task.urgent = task.urgent and bool(task.unheard)
+
+
+def _accept(task: TaskStatus, data: Mapping[str, Any]) -> None:
+    """A person finds that it is fine."""
+    task.reason = ""
+    if data["about"] == "review":
+        task.review = _verdict("approve", data, task.review)
+    elif data["about"] == "inputs":
+        task.accepted_inputs |= frozenset(data["paths"])
+    else:
+        task.accepted |= frozenset(data["ids"])
+
+
+def _review(task: TaskStatus, fact: Fact) -> None:
+    """The reviews of an attempt, and the corrections that they ask for."""
+    attempt, data = task.attempts[-1], fact.data
+    task.reason = ""
+    match fact.kind:
+        case Kind.REVIEW_STARTED:
+            attempt.state, attempt.reviewer = "reviewing", data["provider"]
+            attempt.reviews += 1
+        case Kind.REVIEW_FAILED:
+            task.reason, task.not_before = (
+                f"no review by {data['provider']}: {data['reason']}",
+                data["not_before"],
+            )
+        case Kind.REVIEWED:
+            attempt.state = "checking"
+            task.review = _verdict(data["verdict"], data, None)
+        case Kind.REWORK_STARTED:
+            attempt.state = "running"
+        case Kind.COMMENTED:
+            task.review = _verdict("request_changes", data, None)
+            task.reason, task.not_before = f"{data['by'] or 'a person'} asks for changes", fact.at
+            attempt.state, attempt.failure, attempt.reason = "failed", "review_rejected", data["comment"]
+            attempt.sent_back = True
+
+
+def _verdict(word: str, data: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A verdict as it is shown; a person's keeps the findings of the reviewer `before`."""
+    said = {"findings": [], "summary": "", **(before or {})}
+    said |= {key: data[key] for key in ("summary", "findings", "lowered") if key in data}
+    said |= {"summary": data["comment"]} if "comment" in data else {}
+    return {**said, "verdict": word, "by": data.get("by", "")}
 
 
 def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
@@ -218,7 +317,8 @@ def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             phase=data.get("phase", "execute"),
         )
     )
-    task.reason, task.not_before = "", 0.0
+    task.reason, task.not_before, task.review = "", 0.0, None
+    task.unheard, task.urgent = [], False  # its prompt holds the hint
     task.accepted, task.accepted_inputs = frozenset(), frozenset()
     if "pinned" in data:
         goal.pinned[task.spec.id] = data["pinned"]
@@ -255,7 +355,7 @@ def _settle(goal: GoalStatus, task: TaskStatus, data: Mapping[str, Any]) -> None
     if task.resolve is not None:
         mine = next(n for n, one in reversed(list(enumerate(goal.conflicts))) if one["task"] == task.spec.id)
         goal.conflicts[mine] = {**goal.conflicts[mine], "commit": data["commit"]}
-    task.resolve = task.red = None
+    task.resolve = task.red = task.lent = None
 
 
 def _close(task: TaskStatus, fact: Fact, state: str) -> None:
@@ -267,6 +367,20 @@ def _close(task: TaskStatus, fact: Fact, state: str) -> None:
     attempt.kept, attempt.said = fact.data.get("kept", ""), fact.data.get("said", "")
     if fact.kind == Kind.ATTEMPT_FAILED:
         task.reason = attempt.reason
+
+
+def _edit(goal: GoalStatus, plan: Plan) -> None:
+    """Tasks keep what they have been through."""
+    fresh = _tasks(goal.spec, plan)
+    for name, task in fresh.items():
+        if known := goal.tasks.get(name):
+            if known.spec.from_ref != task.spec.from_ref:
+                goal.pinned.pop(name, None)
+            known.spec, known.behind = task.spec, task.behind
+            fresh[name] = known
+        else:
+            task.iteration = goal.iterations.current
+    goal.edited, goal.tasks = plan, fresh
 
 
 def _apply_to_goal(goal: GoalStatus, fact: Fact) -> None:
@@ -340,5 +454,5 @@ def has_ended(goal: GoalStatus) -> bool:
 
 
 def stands_still(goal: GoalStatus) -> bool:
-    """It goes on only when a person says so: it has ended, or its plan waits for one."""
-    return has_ended(goal) or goal.state is GoalState.AWAITING_APPROVAL
+    """It goes on only when a person says so: it has ended, its plan waits for one, or a task does."""
+    return has_ended(goal) or goal.state is GoalState.AWAITING_APPROVAL or goal.rests()

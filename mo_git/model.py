@@ -69,6 +69,7 @@ class TaskState(StrEnum):
 
 # Agents that need no declaration: each has a section of the settings by its name.
 BUILT_IN_AGENTS = ("claude", "codex")
+PERSON = "person"  # stands as the provider of an attempt that a person made
 # Providers of every repository; the settings can declare more agents.
 PROVIDERS = ("auto", *BUILT_IN_AGENTS, "command")
 
@@ -240,8 +241,13 @@ class Kind(StrEnum):
     """What a fact says.  The first group is about one task, the second about a goal."""
 
     ATTEMPT_STARTED = "attempt_started"  # base, upon, branch, worktree, token, pinned
-    AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out
+    SESSION_STARTED = "session_started"  # session: what the agent's own CLI can go on with
+    AGENT_ENDED = "agent_ended"  # exit_code, seconds, timed_out, session
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
+    REVIEW_STARTED = "review_started"  # round, provider, model, why
+    REVIEWED = "reviewed"  # round, verdict, by, summary, findings, lowered
+    REVIEW_FAILED = "review_failed"  # round, provider, class, reason, not_before
+    REWORK_STARTED = "rework_started"  # round, by: the agent corrects what was asked for
     CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
     UNCHANGED = "unchanged"  # commit, summary, output, reason
     RETRY_SCHEDULED = (
@@ -256,11 +262,17 @@ class Kind(StrEnum):
     SKIPPED = "skipped"  # reason, satisfies
     TASK_CANCELLED = "task_cancelled"  # reason
     HELD = "held"  # reason: waits for a person; doubt: what that person may accept
-    ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what the gate doubts
+    ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what was doubted
+    COMMENTED = "commented"  # comment, by: a person sends a candidate back to its agent
     REBASED = "rebased"  # commit, tree, base: the same work on another base
     RETRIED = "retried"  # hint
+    TAKEN = "taken"  # by, reason: a person has it; whatever ran is ended
+    HANDED_OVER = "handed_over"  # worktree, branch, base, upon, kept: where that person finds it
+    SAID = "said"  # text, now, by: a person's words for the agent; now: its turn is interrupted
+    HEARD = "heard"  # count: so many of them are told to the agent now
+    GIVEN = "given"  # as attempt_started, by: what that person made is looked at as the next attempt
     RUN_ENDED = "run_ended"  # provider, phase, class, until, started: how a run of an agent ended
-    USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
+    USAGE = "usage"  # provider, model, phase, session, tokens, cost_usd, prices of one run; of a task or goal
 
     GOAL_CREATED = "goal_created"  # estimate
     GOAL_STARTED = "goal_started"  # base, pinned
@@ -271,6 +283,7 @@ class Kind(StrEnum):
     PLAN_ANSWERED = "plan_answered"  # answers, one for each question; empty: the planner decides
     PLANNED = "planned"  # n, provider, plan, assumptions, estimate
     PLAN_APPROVED = "plan_approved"
+    PLAN_EDITED = "plan_edited"  # plan, by: a person changed what had not begun
     GATE_PROVED = "gate_proved"  # commit, failing, weak, reason
     GATE_RUN = "gate_run"  # the document of a gate run
     LANDING_INTENT = "landing_intent"  # commit, tree, head, tasks, purpose

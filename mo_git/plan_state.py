@@ -18,6 +18,7 @@ ABOUT_PLANNING = frozenset(
         Kind.PLAN_ANSWERED,
         Kind.PLANNED,
         Kind.PLAN_APPROVED,
+        Kind.PLAN_EDITED,
     }
 )
 PLANNER = ".plan"  # stands for a task in names of runs and their files; no task can have this name

@@ -76,6 +76,7 @@ RULES = (
         "mo_daemon.testids",
         "mo_daemon.testfiles",
         "mo_daemon.verdicts",
+        "mo_daemon.verdict",
         "mo_daemon.judging",
         "mo_daemon.doubts",
         "mo_daemon.input_parts",

@@ -133,7 +133,7 @@ def test_a_test_that_goes_with_its_file_waits_and_lands_when_accepted(
         "  file tests/test_sub.py",
         f"  test {SUB}",
         f"  look:   mo diff {goal}/gone",
-        f"  fine:   mo review {goal}/gone --accept",
+        f"  fine:   mo review {goal}/gone --approve",
         f"  not so: mo review {goal}/gone --reject",
     ]
 
@@ -208,7 +208,7 @@ def test_nothing_to_accept(project: Mo) -> None:
     goal = ran.goal["id"]
     assert project("review", goal, "--accept", code=Exit.USAGE).err == (
         f"mo: no task of {goal} waits\n"
-        f"  name one: mo review {goal}/TASK --accept; mo review {goal} shows them\n"
+        f"  name one: mo review {goal}/TASK --approve; mo review {goal} shows them\n"
     )
     assert "it is landed" in project("review", f"{goal}/fine").out
     both = project("review", goal, "--accept", "--answer", "x", code=Exit.USAGE).err

@@ -449,7 +449,7 @@ def reasons_name_what_is_wrong(tasks: Mapping[str, Any]) -> None:
     for name, words in {
         "nested": "'sub'",
         "secret": "settings.py",
-        "markers": "merged.txt: line 1",
+        "markers": "merged.txt: conflict markers, line 1",
         "large": "large.bin: 1100000 bytes",
         "own-state": ".mo/config.toml: belongs to mo",
         "submodule": ".gitmodules",

@@ -169,7 +169,7 @@ def test_a_branch_between_tasks(mo: Mo) -> None:
 @pytest.mark.parametrize(
     ("files", "failure", "reason"),
     [
-        ({"a": "<<<<<<< x\n1\n=======\n2\n>>>>>>> y\n"}, "invalid_output", "a: line 1"),
+        ({"a": "<<<<<<< x\n1\n=======\n2\n>>>>>>> y\n"}, "invalid_output", "a: conflict markers, line 1"),
         ({"key": "AKIA" + "QWERTYUIOPASDFGH\n"}, "secrets", "key: line 1: AWS access key id"),
         ({".mo/config.toml": "x = 1\n"}, "scope", ".mo/config.toml: belongs to mo"),
         ({"big": "x" * 2_000_000}, "invalid_output", "big: 2000000 bytes, the limit is 1048576"),

@@ -46,12 +46,13 @@ class World:
     def configure(self, gate: Mapping[str, Any] | None = None, **tables: Mapping[str, Any]) -> None:
         argv = ["sh", "-c", AGENT.replace("DIR", str(self.scripts))]
         mine = {"kind": "generic", "argv": argv, "execution_security_mode": "trusted_local"}
-        self.mo.configure(
-            gate=gate or {"command": "none"},
-            retry={"base_seconds": 0.01},
-            routing={"default_provider": "mine"},
-            **{"agents.mine": mine, **tables},
-        )
+        own = {
+            "gate": gate or {"command": "none"},
+            "retry": {"base_seconds": 0.01},
+            "routing": {"default_provider": "mine"},
+            "agents.mine": mine,
+        }
+        self.mo.configure(**{**own, **tables})
 
     def script(self, name: str, *lines: str) -> None:
         """What the agent does: TASK.do or TASK.resolve, with .N for its n-th run of that kind only."""

@@ -15,14 +15,19 @@ from mo_git.model import ENDED_GOAL, Fact, GoalState, Kind, TaskSpec, TaskState
 from tests.story import BASE, Story, chain, commit
 
 S = TaskState
-QUEUED, AT_WORK = {S.CANDIDATE, S.GATING}, {S.RUNNING, S.CHECKING}
-OPEN = {S.PENDING, S.WAITING} | QUEUED | AT_WORK
-STUCK = {S.CONFLICT, S.FAILED, S.EJECTED, S.SKIPPED, S.CANCELLED, S.TAKEN, S.AWAITING_PERSON}
+QUEUED, AT_WORK = {S.CANDIDATE, S.GATING}, {S.RUNNING, S.CHECKING, S.REVIEWING}
+OPEN = {S.PENDING, S.WAITING, S.TAKEN} | QUEUED | AT_WORK
+STUCK = {S.CONFLICT, S.FAILED, S.EJECTED, S.SKIPPED, S.CANCELLED, S.AWAITING_PERSON}
 
 # kind -> (where it counts, what the task becomes; None: it stays)
 EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.ATTEMPT_STARTED: ({S.PENDING, S.WAITING}, S.RUNNING),
+    Kind.SESSION_STARTED: (AT_WORK, None),
     Kind.AGENT_ENDED: ({S.RUNNING}, S.CHECKING),
+    Kind.REVIEW_STARTED: ({S.CHECKING, S.REVIEWING}, S.REVIEWING),
+    Kind.REVIEW_FAILED: ({S.REVIEWING}, None),
+    Kind.REVIEWED: ({S.CHECKING, S.REVIEWING}, S.CHECKING),
+    Kind.REWORK_STARTED: ({S.CHECKING}, S.RUNNING),
     Kind.ATTEMPT_FAILED: (AT_WORK, None),
     Kind.CANDIDATE: (AT_WORK, S.CANDIDATE),
     Kind.UNCHANGED: (AT_WORK, S.UNCHANGED),
@@ -38,11 +43,29 @@ EXPECTED: dict[Kind, tuple[set[TaskState], TaskState | None]] = {
     Kind.HELD: (QUEUED, S.AWAITING_PERSON),
     Kind.REBASED: (QUEUED, S.CANDIDATE),
     Kind.ACCEPTED: ({S.AWAITING_PERSON}, S.CANDIDATE),
-    Kind.RETRIED: (STUCK, S.PENDING),
+    Kind.COMMENTED: ({S.AWAITING_PERSON}, S.WAITING),
+    Kind.RETRIED: (STUCK | {S.TAKEN}, S.PENDING),
+    Kind.TAKEN: ((OPEN | STUCK | {S.READY, S.RESOLVING}) - {S.TAKEN}, S.TAKEN),
+    Kind.HANDED_OVER: ({S.TAKEN}, None),
+    Kind.GIVEN: ({S.TAKEN}, S.CHECKING),
+    Kind.SAID: (AT_WORK | {S.PENDING, S.WAITING}, None),
+    Kind.HEARD: (AT_WORK, S.RUNNING),
 }
 DATA: dict[Kind, dict[str, Any]] = {
     Kind.ATTEMPT_STARTED: {"base": BASE, "branch": "b", "worktree": "w", "token": "t"},
+    Kind.SESSION_STARTED: {"session": "s-1"},
     Kind.AGENT_ENDED: {"exit_code": 0, "seconds": 1.0, "timed_out": False},
+    Kind.REVIEW_STARTED: {"round": 1, "provider": "claude", "model": "", "why": "default of review"},
+    Kind.REVIEW_FAILED: {
+        "round": 1,
+        "provider": "claude",
+        "class": "overloaded",
+        "reason": "busy",
+        "not_before": 7.0,
+    },
+    Kind.REVIEWED: {"round": 1, "verdict": "approve", "by": "claude", "summary": "good", "findings": []},
+    Kind.REWORK_STARTED: {"round": 1, "by": "claude"},
+    Kind.COMMENTED: {"comment": "say more", "by": "ada"},
     Kind.ATTEMPT_FAILED: {
         "class": "crash",
         "reason": "exit code 1",
@@ -62,6 +85,11 @@ DATA: dict[Kind, dict[str, Any]] = {
     Kind.HELD: {"reason": "no verdict"},
     Kind.REBASED: {"commit": commit("e"), "tree": commit("7"), "base": BASE},
     Kind.ACCEPTED: {"about": "tests", "ids": ["t::x"], "paths": ["t"], "by": "ada"},
+    Kind.HANDED_OVER: {"worktree": "/w/1", "branch": "b", "base": BASE, "upon": {}},
+    Kind.SAID: {"text": "Mind the gap.", "now": True, "by": "ada"},
+    Kind.HEARD: {"count": 1},
+    Kind.PLAN_EDITED: {"plan": {"goal": "t", "task": [{"id": "a", "prompt": "y"}]}, "by": "ada"},
+    Kind.GIVEN: {"base": BASE, "branch": "b", "worktree": "w", "token": "t", "provider": "person"},
     Kind.GOAL_SCORED: {"iteration": 1, "commit": BASE, "metrics": {}, "verdict": "kept", "reason": ""},
     Kind.VERIFY_STARTED: {"n": 1, "provider": "claude", "model": "", "why": "default of verify"},
     Kind.VERIFY_FAILED: {"n": 1, "provider": "claude", "class": "crash", "reason": "x", "not_before": 7.0},
@@ -117,7 +145,7 @@ def test_the_tables_name_the_same_kinds() -> None:
 def test_every_arrow_and_no_other(kind: Kind, state: TaskState) -> None:
     goal = in_state(state)
     before = copy.deepcopy(goal)
-    number = 3 if kind is Kind.ATTEMPT_STARTED else 2
+    number = 3 if kind in (Kind.ATTEMPT_STARTED, Kind.GIVEN) else 2
     counted = apply(goal, the_fact(kind, number))
     sources, target = EXPECTED[kind]
     assert counted == (state in sources)

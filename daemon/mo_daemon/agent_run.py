@@ -43,6 +43,7 @@ class Finished:
 
 
 Listener = Callable[[Event], None]
+Watcher = Callable[[], bool]
 Stopper = Callable[[Usage], str]  # why the run has to end now; empty: it may go on
 
 
@@ -90,9 +91,12 @@ async def run_agent(
     purpose: str,
     listen: Listener = lambda _event: None,
     must_stop: Stopper = lambda _usage: "",
+    is_interrupted: Watcher = lambda: False,
     cell: Cell | None = None,
 ) -> Finished:
     """Run an agent to its end.  OSError where the program cannot be started.
+
+    `is_interrupted` is asked all the time: a run that a person interrupts ends, with nothing wrong.
 
     Files in job.run_dir: prompt.md, stream.jsonl, stderr.log; of a plain command only stream.log.
     """
@@ -127,7 +131,7 @@ async def run_agent(
                 await sink.drained(0.1)
             raise
         services.program_started(token, child.identity)
-        ending, stopped = await _attend(child, ear, deadlines)
+        ending, stopped = await _attend(child, ear, deadlines, is_interrupted)
     ear.finish()
     outcome = ear.reader.outcome(ending, tail(job.run_dir / "stderr.log"), services.now())
     if stopped is not None:
@@ -139,18 +143,18 @@ def _touch(ear: _Ear) -> None:
     ear.alive_at = monotonic()
 
 
-Stopped = tuple[FailureClass, str]
+Stopped = tuple[FailureClass | None, str]  # None: nothing is wrong with it
 
 
 async def _attend(
-    child: process.Child, ear: _Ear, deadlines: Deadlines
+    child: process.Child, ear: _Ear, deadlines: Deadlines, is_interrupted: Watcher
 ) -> tuple[process.Ending, Stopped | None]:
     """Wait for the child; end it when it must not go on.  The second is None where it ended by itself."""
     waiting = asyncio.ensure_future(child.wait(deadlines.total))
     stopped: Stopped | None = None
     try:
         while not (await asyncio.wait({waiting}, timeout=LOOK_SECONDS))[0]:
-            stopped = _why_stop(ear, deadlines)
+            stopped = (None, "interrupted by a person") if is_interrupted() else _why_stop(ear, deadlines)
             if stopped is not None and stopped[0] is FailureClass.IDLE and await _is_working(child):
                 ear.alive_at, stopped = monotonic(), None
             if stopped is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import TaskState
@@ -76,9 +76,23 @@ def agents_at_work(
             agent, settled = agent_of(goal, None), True
         elif goal is None or task is None or not task.spec.by_agent or task.state is TaskState.CHECKING:
             continue
+        elif task.state is TaskState.REVIEWING:
+            agent, settled = task.attempts[-1].reviewer, now - task.since >= SETTLE_SECONDS
         elif task.state is TaskState.RUNNING:
             agent, settled = task.attempts[-1].provider, now - task.since >= SETTLE_SECONDS
         else:
             agent, settled = agent_of(goal, task), False
         if agent:
             yield agent, settled
+
+
+def runs_of(goals: Iterable[GoalStatus], agent: str) -> int:
+    """How many runs of an agent the records know just now: of attempts, and of their reviews."""
+    running = 0
+    for goal in goals:
+        for task in goal.tasks.values():
+            if task.state is TaskState.RUNNING:
+                running += task.attempts[-1].provider == agent
+            elif task.state is TaskState.REVIEWING:
+                running += task.attempts[-1].reviewer == agent
+    return running

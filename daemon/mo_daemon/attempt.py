@@ -22,8 +22,10 @@ from mo_daemon import (
     names,
     outputs,
     resolving,
+    reviewing,
     riders,
     setbacks,
+    words,
 )
 from mo_daemon.agents.protocol import Outcome
 from mo_daemon.attempt_context import Attempt
@@ -39,7 +41,6 @@ from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.runners import argv_of
 from mo_daemon.services import Services, last_line, out_of_space, tail
 from mo_daemon.worktrees import Slot
-from mo_git import resources
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs
 from mo_git.git.settle import settle
@@ -84,7 +85,7 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
             hold = await _work(attempt, ready)
         finally:
             # An ending that could not be recorded is recovered later, from what the worktree holds.
-            await _close(attempt, hold or task.state in AT_WORK)
+            await close(attempt, hold or task.state in AT_WORK)
 
 
 def _base(services: Services, goal: GoalStatus, upon: Sequence[TaskStatus]) -> str:
@@ -134,26 +135,8 @@ async def _open(
     await services.git(_verify_base, services, goal, task, base, upon)
     branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
     slot = services.pool.take(branch)
-    n = task.attempt + 1
-    run_dir = services.home.run_dir(goal.id, task.spec.id, n)
-    env = environment.task_environment(
-        services.environment(goal),
-        goal=goal.id,
-        task=task.spec.id,
-        attempt=n,
-        worktree=slot.path,
-        common_dir=services.home.common_dir,
-        port_base=slot.port_base,
-        passed=services.settings.workspace.env_pass,
-        guard=(resources.path("hooks"), names.head(branch)),
-    )
-    env["MO_STRAY"] = str(guarding.stray_file(run_dir))
-    if task.spec.output is not None:
-        env[outputs.VARIABLE] = str(slot.path / outputs.FILE)
-    agent = services.agents[choice.agent]
-    attempt = Attempt(
-        services, goal, task, agent, choice.model, n, base, slot, env, run_dir, conflict=conflict
-    )
+    attempt = attempt_place.attempt_in(services, goal, task, choice, base, slot, task.attempt + 1)
+    attempt.conflict = conflict
     place = {"base": base, "branch": branch, "worktree": str(slot.path), "phase": attempt.phase}
     who = {"provider": choice.agent, "model": choice.model, "why": choice.why}
     started = attempt.fact(Kind.ATTEMPT_STARTED, token=services.token(), upon=dict(upon), **who, **place)
@@ -187,10 +170,9 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
         await attempt_place.provision(attempt)
         async with guarding.watched(attempt):
             await _applicable(attempt)
-            outcome = Outcome(None) if attempt.needs_nobody else await execution.run(attempt)
-            await _rebuild(attempt)
-            found, said = await _accepted(attempt, outcome)
-        facts = await _candidate(attempt, found, said)
+            (found, said), doubt = await _made(attempt)
+        facts = await candidate(attempt, found, said)
+        facts += _held(attempt, found, doubt) if doubt else []
     except NotApplicable as no:
         reason = f"not applicable: {no}"
         services.record([attempt.fact(Kind.SKIPPED, reason=reason, satisfies=True)])
@@ -203,6 +185,20 @@ async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:
         raise
     services.record(facts)
     return keep == "always"
+
+
+async def _made(attempt: Attempt) -> tuple[reviewing.Work, str]:
+    """Run the agent, look at what it made and have it reviewed; again where a person had something to say.
+
+    With the work, why a person has to look at it.
+    """
+    while True:
+        outcome = Outcome(None) if attempt.needs_nobody else await words.run(attempt)
+        await _rebuild(attempt)
+        work = await accepted(attempt, outcome)
+        reviewed = await reviewing.review(attempt, work, lambda: _again(attempt))
+        if attempt.needs_nobody or not attempt.task.unheard:
+            return reviewed
 
 
 async def _applicable(attempt: Attempt) -> None:
@@ -235,7 +231,7 @@ async def _run(
         ) from None
 
 
-async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[str, Any]]:
+async def accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[str, Any]]:
     """Look at what the worktree holds, and check it; with it, what else is told of the attempt."""
     services, spec = attempt.services, attempt.task.spec
     limit = int(services.settings.limits.max_file_mb * 1024 * 1024)
@@ -246,6 +242,7 @@ async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[
         return found, {"summary": attempt.task.summary, "output": attempt.task.output}
     said = await _said(attempt, outcome)
     found = await services.git(harvest.look, services.repo, attempt.slot.path, attempt.base)
+    attempt.tree = found.tree
     if found.tree == await services.git(services.repo.tree_of, attempt.base):
         if not spec.unchanged_is_fine:
             denied = f"; it was denied {', '.join(outcome.denials[:5])}" if outcome.denials else ""
@@ -257,7 +254,18 @@ async def _accepted(attempt: Attempt, outcome: Outcome) -> tuple[Snapshot, dict[
     return found, {**said, "outside_scope": outside} if outside else said
 
 
-async def _candidate(attempt: Attempt, found: Snapshot, said: Mapping[str, Any]) -> list[NewFact]:
+async def _again(attempt: Attempt) -> tuple[Snapshot, dict[str, Any]]:
+    """The agent works on in the same worktree, and it is looked at anew."""
+    return await accepted(attempt, await words.run(attempt, corrects=True))
+
+
+def _held(attempt: Attempt, found: Snapshot, doubt: str) -> list[NewFact]:
+    """A person has to look at the candidate before it may land."""
+    about = {"about": reviewing.REVIEW, "ids": [], "paths": list(found.changed)}
+    return [attempt.fact(Kind.HELD, reason=doubt, doubt=about)]
+
+
+async def candidate(attempt: Attempt, found: Snapshot, said: Mapping[str, Any]) -> list[NewFact]:
     """The facts of a candidate, or of nothing to change.
 
     Nothing to change on work that has not landed is no end yet: it lands, empty, behind that work, or not.
@@ -326,7 +334,7 @@ def _commit(attempt: Attempt, tree: str) -> str:
         "Mo-Goal": attempt.goal.id,
         "Mo-Task": spec.id,
         "Mo-Attempt": str(attempt.n),
-        "Mo-Agent": attempt.agent.name + (f"/{attempt.model}" if attempt.model else ""),
+        "Mo-Agent": attempt.made_by,
     }
     message = provenance.message(spec.title or spec.id, spec.prompt, trailers)
     commit = repo.commit_tree(
@@ -370,8 +378,10 @@ async def _failed(attempt: Attempt, failed: AttemptFailed) -> None:
 
 
 async def _interrupted(attempt: Attempt) -> None:
-    """Cancelled by a person, or the daemon stops: the work is kept."""
+    """Cancelled by a person, or the daemon stops: the work is kept.  One who takes it over finds it there."""
     services, goal = attempt.services, attempt.goal
+    if attempt.task.state is TaskState.TAKEN:
+        return
     kept = await _keep(services, goal.id, attempt.task.spec.id, attempt.n, attempt.slot, attempt.base)
     given_up = next((name for name in attempt.task.upon if goal.tasks[name].ended), "")
     other = f"{given_up}, which it was built on, did not land" if given_up else "the daemon was stopped"
@@ -379,9 +389,12 @@ async def _interrupted(attempt: Attempt) -> None:
     services.record(setbacks.interrupted(services, goal, attempt.task, reason, kept))
 
 
-async def _close(attempt: Attempt, hold: bool) -> None:
-    """Tear down and give the slot back; a kept worktree stays on its branch."""
+async def close(attempt: Attempt, hold: bool) -> None:
+    """Tear down and give the slot back; a kept worktree stays on its branch, a person's as it is."""
     services = attempt.services
+    if attempt.task.state is TaskState.TAKEN:
+        services.pool.give_back(attempt.slot, hold=True)
+        return
     try:
         if services.settings.workspace.teardown:
             contained = services.containment.setup

@@ -14,7 +14,7 @@ from mo_daemon.resolving import Conflict
 from mo_daemon.services import Services
 from mo_daemon.worktrees import Slot
 from mo_git.goal_status import GoalStatus, TaskStatus
-from mo_git.model import Kind, NewFact, Phase
+from mo_git.model import PERSON, Kind, NewFact, Phase
 
 
 @dataclass
@@ -34,11 +34,22 @@ class Attempt:
     cell: Cell | None = None
     state_dir: Path | None = None
     goes_on: bool = False  # the work of the attempt before is in the worktree
+    tree: str = ""  # of the files that were looked at last
+    asked: str = ""  # what a reviewer wants corrected, as marked data: the agent's next run is about that
     conflict: Conflict | None = None  # what it resolves, instead of doing the task
+    turns: int = 0  # of its agent, so far
+    by_hand: bool = False  # a person made what is in the worktree
 
     @property
     def branch(self) -> str:
         return names.task_branch(self.services.settings.git.branch_prefix, self.goal.id, self.task.spec.id)
+
+    @property
+    def made_by(self) -> str:
+        """For the trailers of its commit: provider/model."""
+        if self.by_hand:
+            return PERSON
+        return self.agent.name + (f"/{self.model}" if self.model else "")
 
     @property
     def phase(self) -> Phase:

@@ -18,6 +18,7 @@ from mo_git.plan_schema import ANY_OBJECT
 DOCUMENT_LIMIT = 40_000  # characters of all documents of a goal together
 REPORT_LIMIT = 6000  # characters of what a dependency reports unasked
 TEAM_FILES = ("CLAUDE.md", "AGENTS.md")
+_CORRECT = "\nWork on this task is in the worktree already. Correct what its reviewer asks for:\n"
 OUTPUT_FILE = ".mo-output.json"
 
 
@@ -31,27 +32,32 @@ def brief(
     *,
     goes_on: bool = False,
     done: Sequence[str] = (),
+    asked: str = "",
 ) -> str:
     """The prompt of an attempt.  `team`: instruction files of the repository; `log`: the last failure's.
 
     `lessons`: what earlier work taught, in the words of people who are trusted; `goes_on`: the last attempt's
-    work is in the worktree, and has changed the files `done`.
+    work is in the worktree, and has changed the files `done`; `asked`: what a reviewer wants corrected there.
     """
     spec = task.spec
     writes = f"\nExpected to change: {', '.join(spec.writes)}\n" if spec.writes else ""
-    prompt = replace(spec.prompt, lambda reference: _referred(goal, reference))
     values = {
         "title": spec.title or spec.id,
-        "prompt": prompt + _asked_for(spec),
+        "prompt": task_text(goal, spec) + _asked_for(spec),
         "check": checked_by(spec),
         "writes": writes,
-        "rework": rework(task, log, goes_on, done),
+        "rework": rework(task, log, goes_on, done) + (_CORRECT + asked if asked else ""),
         "instructions": instructions(team),
         "lessons": f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else "",
         "documents": documents(goal.spec.documents),
         "outputs": _outputs(goal, spec),
     }
     return fill(template, values)
+
+
+def task_text(goal: GoalStatus, spec: TaskSpec) -> str:
+    """What the task asks for, with what its prompt refers to."""
+    return replace(spec.prompt, lambda reference: _referred(goal, reference))
 
 
 def checked_by(spec: TaskSpec) -> str:

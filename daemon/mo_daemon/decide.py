@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from mo_daemon import dead_ends, riders
 from mo_daemon.allowance import AgentOf, Room, agents_at_work
 from mo_git import dag
-from mo_git.goal_status import GoalStatus, Operation, TaskStatus
+from mo_git.goal_status import AT_WORK, STEPPING_IN, GoalStatus, Operation, TaskStatus
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
 
@@ -130,6 +130,13 @@ class Operate(_Job):
 
 
 @dataclass(frozen=True, slots=True)
+class StepIn(_TaskJob):
+    """Hand a task over to a person, or take in what that person made; waits for what runs for the task."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckGoal(_Job):
     """Run the goal's own check on the integration head."""
 
@@ -155,6 +162,7 @@ Job = (
     | Land
     | RecoverLanding
     | Operate
+    | StepIn
     | CheckGoal
     | FinishGoal
 )
@@ -210,7 +218,7 @@ def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str], now: float) -
         running = keys_of(goal, busy)
         yield from _recover(goal, busy)
         for operation in goal.pending_operations():
-            yield Operate(goal.id, operation.request, _lane(goal, operation))
+            yield _operate(goal, operation)
         if has_ended(goal):
             continue
         if goal.cancelling:
@@ -220,8 +228,14 @@ def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str], now: float) -
         elif goal.ends_at is not None and goal.ends_at <= now:
             reason = f"the goal's time of {goal.plan.max_hours:g} hours is over (max_hours)"
             yield Record((NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": reason}),))
-        elif not goal.pending_operations():
+        elif all(operation.name in STEPPING_IN for operation in goal.pending_operations()):
             yield from _advance(goal, running)
+
+
+def _operate(goal: GoalStatus, operation: Operation) -> Action:
+    if operation.name in STEPPING_IN:
+        return StepIn(goal.id, operation.arguments["task"], operation.request)
+    return Operate(goal.id, operation.request, _lane(goal, operation))
 
 
 def _lane(goal: GoalStatus, operation: Operation) -> str:
@@ -234,7 +248,7 @@ def _recover(goal: GoalStatus, busy: frozenset[str]) -> Iterator[Action]:
     if not landing and (goal.intent is not None or gating):
         yield RecoverLanding(goal.id)
     for task in goal.tasks.values():
-        at_work = task.state in (TaskState.RUNNING, TaskState.CHECKING)
+        at_work = task.state in AT_WORK and not task.by_hand  # what a person gave is looked at again
         if at_work and attempt_key(goal.id, task.spec.id) not in busy:
             yield RecoverAttempt(goal.id, task.spec.id)
 
@@ -415,10 +429,7 @@ def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
         task.spec.group
         for task in goal.tasks.values()
         if task.spec.group in goal.plan.groups
-        and (
-            task.state in (TaskState.RUNNING, TaskState.CHECKING)
-            or attempt_key(goal.id, task.spec.id) in taken
-        )
+        and (task.state in AT_WORK or attempt_key(goal.id, task.spec.id) in taken)
     )
 
 

@@ -32,6 +32,7 @@ from mo_daemon.decide import (
     RecoverAttempt,
     RecoverLanding,
     StartAttempt,
+    StepIn,
     Stop,
     VerifyGoal,
     decide,
@@ -52,6 +53,7 @@ from mo_daemon.publishing import Publisher
 from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
+from mo_daemon.stepping_in import step_in
 from mo_daemon.train import run_train
 from mo_daemon.verifying import assign_verifier, verify_goal
 from mo_git import process
@@ -60,7 +62,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
 from mo_git.ledger.writer import LedgerBroken, LedgerFull
 from mo_git.lifecycle import stands_still
-from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec
+from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec, TaskState
 
 log = logging.getLogger("mo")
 
@@ -109,7 +111,7 @@ class Engine:
         for goal in list(self.goals.values()):
             self.book.load_earlier(goal.spec)
             for task in goal.tasks.values():
-                if task.state in AT_WORK:
+                if task.state in AT_WORK | {TaskState.TAKEN}:
                     services.pool.hold(task.worktree)
 
     # -- what requests may ask (requests.Desk) --------------------------------------------------------
@@ -346,6 +348,8 @@ class Engine:
                 return self.lander.recover(goal)
             case Operate():
                 return self._operate(goal, job.request)
+            case StepIn():
+                return step_in(services, goal, goal.operations[job.request])
             case CheckGoal():
                 return check_goal(services, self.gatekeeper, goal)
             case FinishGoal():

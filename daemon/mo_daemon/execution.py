@@ -5,15 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from mo_daemon import environment, escalation, harvest, names, paid_run, quarters, resolving, templates
-from mo_daemon.agent_run import Deadlines
+from mo_daemon import (
+    environment,
+    escalation,
+    harvest,
+    names,
+    paid_run,
+    quarters,
+    resolving,
+    sessions,
+    templates,
+)
+from mo_daemon.agent_run import Deadlines, Finished
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
-from mo_daemon.briefing import TEAM_FILES, brief
+from mo_daemon.briefing import TEAM_FILES, brief, checked_by
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND, PaidRun
+from mo_daemon.prompts import data_block, fill
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
 from mo_git.git.binary import Git
@@ -80,14 +91,25 @@ async def run(attempt: Attempt) -> Outcome:
         attempt.name,
         spec.id,
         attempt.n,
-        limit_usd=attempt_limit(services, spec),
+        limit_usd=limit_left(attempt),
     )
     await _enter_cell(attempt, paid)
     deadlines = paid.deadlines(spec.timeout)
     if spec.run is not None:  # a command may be silent as long as it likes
         deadlines = Deadlines(deadlines.total, deadlines.total, deadlines.total)
     env = environment.with_local_tools(attempt.env, attempt.slot.path)
-    finished = await paid.perform(await _job(attempt, paid), env, deadlines, attempt.cell)
+
+    def started(session: str) -> None:
+        services.record([attempt.fact(Kind.SESSION_STARTED, session=session)])
+
+    async def perform(session: str) -> Finished:
+        job = await _job(attempt, paid, session)
+        return await paid.perform(job, env, deadlines, attempt.cell, started)
+
+    session = _going_on(attempt)
+    finished = await perform(session)
+    if session and finished.outcome.failure is FailureClass.CRASH and not finished.outcome.session:
+        finished = await perform("")  # its CLI has lost the session
     outcome, ending = finished.outcome, finished.ending
     ended = attempt.fact(
         Kind.AGENT_ENDED,
@@ -96,7 +118,7 @@ async def run(attempt: Attempt) -> Outcome:
         timed_out=ending.timed_out,
         session=outcome.session,
     )
-    services.record([ended, *paid.usage(outcome.usage)])
+    services.record([ended, *paid.usage(outcome)])
     if outcome.failure is not None:
         said = {"said": outcome.summary[:SAID_LIMIT]} if outcome.summary else {}
         more = {"exit_code": ending.code, "retry_at": outcome.retry_at}
@@ -132,7 +154,20 @@ async def check_cell(attempt: Attempt) -> Cell | None:
     return await services.git(make, services.repo, label, attempt.slot.path, refs_seen(attempt), None)
 
 
-async def _job(attempt: Attempt, paid: PaidRun) -> Job:
+def _going_on(attempt: Attempt) -> str:
+    """The session in which the agent corrects its own work: for a reviewer, or since a person asked."""
+    task, here = attempt.task, (attempt.agent.name, str(attempt.slot.path))
+    if attempt.asked:
+        return sessions.resumable(task.attempts[-1], *here)
+    earlier = task.attempts[-2] if attempt.goes_on and len(task.attempts) > 1 else None
+    if earlier is None or not earlier.sent_back:
+        return ""
+    if session := sessions.resumable(earlier, *here):
+        attempt.asked = data_block("what a person asks for", earlier.reason)
+    return session
+
+
+async def _job(attempt: Attempt, paid: PaidRun, session: str) -> Job:
     services, task = attempt.services, attempt.task
     if task.spec.run is not None:
         return Job(Phase.EXECUTE, "", attempt.slot.path, attempt.run_dir, argv=task.spec.run)
@@ -141,9 +176,10 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
     declared = {}
     if attempt.cell is not None:  # nowhere else is a hook contained
         declared = await services.git(quarters.trusted_files, services, attempt.slot.path)
-    return Job(
+    prompt = await (_rework(attempt) if session else _brief(attempt, team))
+    job = Job(
         attempt.phase,
-        await _brief(attempt, team),
+        prompt,
         attempt.slot.path,
         attempt.run_dir,
         environ=services.environ,
@@ -155,6 +191,15 @@ async def _job(attempt: Attempt, paid: PaidRun) -> Job:
         contained=attempt.cell is not None,
         trusted_files=declared,
     )
+    return sessions.resumed(job, task, session)
+
+
+async def _rework(attempt: Attempt) -> str:
+    """What an agent is told that knows its task already."""
+    services, spec = attempt.services, attempt.task.spec
+    template = await services.git(templates.load, "rework", services.home, services.environ)
+    values = {"title": spec.title or spec.id, "asked": attempt.asked, "check": checked_by(spec)}
+    return fill(template, values)
 
 
 async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
@@ -166,7 +211,17 @@ async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
     lessons = await services.git(templates.lessons, services.home, services.environ)
     if attempt.conflict is None:
         done = await services.git(_done_so_far, attempt) if attempt.goes_on else ()
-        return brief(template, goal, task, team, log, lessons, goes_on=attempt.goes_on, done=done)
+        return brief(
+            template,
+            goal,
+            task,
+            team,
+            log,
+            lessons,
+            goes_on=attempt.goes_on,
+            done=done,
+            asked=attempt.asked,
+        )
     return await services.git(
         resolving.brief, template, services.repo, attempt.conflict, goal, task, team, log, lessons
     )
@@ -176,6 +231,15 @@ def _done_so_far(attempt: Attempt) -> tuple[str, ...]:
     """The files that the work of the attempt before has changed."""
     listed = Git(attempt.slot.path)("diff", "--name-only", "--no-renames", "-z", attempt.base).out
     return tuple(os.fsdecode(name) for name in listed.split(b"\0") if name)
+
+
+def limit_left(attempt: Attempt) -> float:
+    """What the attempt's next run may cost; 0: no limit.  AttemptFailed (budget) where all is spent."""
+    limit = attempt_limit(attempt.services, attempt.task.spec)
+    left = limit - attempt.task.attempts[-1].spent.cost_usd
+    if limit and left <= 0:
+        raise AttemptFailed(FailureClass.BUDGET, f"the attempt's budget of ${limit:.2f} is spent")
+    return max(left, 0.0) if limit else 0.0
 
 
 def attempt_limit(services: Services, task: TaskSpec) -> float:

@@ -14,7 +14,7 @@ from itertools import combinations
 from mo_git.goal_status import AT_WORK, GoalStatus
 from mo_git.model import TaskState
 
-_CANDIDATES = frozenset({TaskState.CANDIDATE, TaskState.GATING, TaskState.REVIEWING})
+_CANDIDATES = frozenset({TaskState.CANDIDATE, TaskState.GATING})
 # Two changes so few lines apart go to git: its merges align lines in another way than the diff used here.
 _MARGIN = 3
 

@@ -36,6 +36,8 @@ _CLASS_OF_PROBLEM = {
     "protected": FailureClass.SCOPE,
 }
 
+_SAID = {"conflict_markers": "conflict markers, "}
+
 # Trouble that no agent is blamed for: it stops the goal until a person has mended it.
 _OF_THE_MACHINE = re.compile(
     r"No space left|quota exceeded|File too large"
@@ -110,7 +112,8 @@ def refuse(repo: Repo, base: str, found: Snapshot, spec: TaskSpec, max_file_byte
     if trouble:
         first = trouble[0]
         more = f" (and {len(trouble) - 1} more)" if len(trouble) > 1 else ""
-        raise AttemptFailed(_CLASS_OF_PROBLEM[first.kind], f"{first.path}: {first.detail}{more}")
+        said = f"{_SAID.get(first.kind, '')}{first.detail}{more}"
+        raise AttemptFailed(_CLASS_OF_PROBLEM[first.kind], f"{first.path}: {said}")
     if spec.writes is None or spec.scope == "off":
         return []
     beyond = scope.outside(found.changed, spec.writes)
@@ -128,12 +131,15 @@ def own_head(repo: Repo, worktree: Path, base: str) -> str:
     return commit
 
 
-def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, when: int) -> str:
+def keep(
+    repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, when: int, *, mend: bool = True
+) -> str:
     """A ref on what a worktree holds, if that differs from its base; the ref's name, or empty.
 
     Repositories inside are kept as plain files, each `.git` renamed.  What git cannot read at all is moved
     aside as it is: then the path.  MoError where there is no room: the worktree must stay until there is.
-    Commits that the agent made itself get a ref of their own.
+    Commits that the agent made itself get a ref of their own.  Without `mend` the worktree stays as it is,
+    and nothing is kept of what git cannot read.
     """
     if not worktree.is_dir() or not repo.exists(base):
         return ""
@@ -142,6 +148,8 @@ def keep(repo: Repo, worktree: Path, base: str, goal: str, task: str, n: int, wh
     try:
         found = look(repo, worktree, base)
     except AttemptFailed:
+        if not mend:
+            return ""
         _disarm(worktree)
         try:
             found = look(repo, worktree, base)

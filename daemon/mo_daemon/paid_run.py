@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mo_daemon import quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
-from mo_daemon.agents.protocol import Agent, Job, Outcome, Usage
+from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
 from mo_daemon.budget import exhausted, room
 from mo_daemon.classify import PASSING, RetrySettings
 from mo_daemon.containment import Cell
@@ -40,12 +40,26 @@ class PaidRun:
     limit_usd: float = 0.0
 
     async def perform(
-        self, job: Job, env: Mapping[str, str], deadlines: Deadlines, cell: Cell | None = None
+        self,
+        job: Job,
+        env: Mapping[str, str],
+        deadlines: Deadlines,
+        cell: Cell | None = None,
+        started: Callable[[str], None] = lambda _session: None,
     ) -> Finished:
-        """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started."""
+        """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started.
+
+        `started` is told the CLI's session as soon as it says which: it can be resumed whatever comes.
+        """
         services = self.services
+
+        def listen(event: Event) -> None:
+            services.say(self.name, event)
+            if event.kind is EventKind.STARTED and event.data.get("session"):
+                started(event.data["session"])
+
         given = quarters.credentials(services, self.agent.name)
-        started = services.now()
+        began = services.now()
         try:
             finished = await run_agent(
                 services,
@@ -54,8 +68,9 @@ class PaidRun:
                 env,
                 deadlines,
                 purpose=self.name,
-                listen=lambda event: services.say(self.name, event),
+                listen=listen,
                 must_stop=self._over_budget,
+                is_interrupted=self._is_interrupted,
                 cell=cell,
             )
         except OSError as error:
@@ -67,10 +82,10 @@ class PaidRun:
         finally:
             services.live.pop(self.name, None)
             services.say(self.name, None)
-        services.record(self._ended(started, finished.outcome))
+        services.record(self._ended(began, finished.outcome))
         return finished
 
-    def _ended(self, started: float, outcome: Outcome) -> list[NewFact]:
+    def _ended(self, began: float, outcome: Outcome) -> list[NewFact]:
         """How it ended, for the limits of its provider: whatever the phase."""
         if self.agent.name == COMMAND:
             return []
@@ -79,9 +94,14 @@ class PaidRun:
             "phase": self.phase,
             "class": outcome.failure or "",
             "until": outcome.retry_at,
-            "started": started,
+            "started": began,
         }
         return [NewFact(self.goal.id, Kind.RUN_ENDED, data, self.task, self.n)]
+
+    def _is_interrupted(self) -> bool:
+        """Whether a person has something to say to the agent at once."""
+        task = self.goal.tasks.get(self.task)
+        return task is not None and task.urgent and self.phase in (Phase.EXECUTE, Phase.RESOLVE)
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""
@@ -92,13 +112,14 @@ class PaidRun:
             return f"the attempt's budget of ${self.limit_usd:.2f} is spent (${cost:.2f})"
         return spent
 
-    def usage(self, usage: Usage) -> list[NewFact]:
+    def usage(self, outcome: Outcome) -> list[NewFact]:
         """What it cost, as facts; a plain command costs nothing."""
         if self.agent.name == COMMAND:
             return []
-        usage, source = prices.corrected(self.model, usage, self.services.settings.prices)
+        usage, source = prices.corrected(self.model, outcome.usage, self.services.settings.prices)
         data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
         data |= {"prices": source} if source else {}
+        data |= {"session": outcome.session} if outcome.session else {}
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
 
     def budget(self) -> float | None:

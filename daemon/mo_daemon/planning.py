@@ -167,7 +167,7 @@ async def answered(
     except AttemptFailed as error:
         return failed(look, error.failure, error.reason)
     outcome = finished.outcome
-    return [*paid.usage(outcome.usage), *ending(look, outcome)]
+    return [*paid.usage(outcome), *ending(look, outcome)]
 
 
 async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> str:

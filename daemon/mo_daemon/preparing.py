@@ -21,7 +21,7 @@ async def prepare_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalSta
     await services.git(_make_refs, services, goal, base)
     pinned = await services.git(adoption.pin, services, goal)
     started = NewFact(goal.id, Kind.GOAL_STARTED, {"base": base, "pinned": pinned})
-    # Where the gate is proved only the baseline is left: agents need not wait for it, unless it is their task.
+    # Where the gate is proved only the baseline is left: agents need not wait, unless it is their task.
     at_once = not goal.plan.fixes and await gatekeeper.is_proved(goal)
     if at_once:
         services.record([started])

@@ -15,10 +15,12 @@ from mo_daemon.routing import Choice, NoAgent
 from mo_git import dag
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
-from mo_git.goal_status import GoalStatus, TaskStatus
+from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
 from mo_git.ledger.records import goal_from_data
 from mo_git.lifecycle import has_ended
-from mo_git.model import GoalSpec, GoalState, Kind, NewFact, TaskSpec, TaskState
+from mo_git.model import PERSON, PROVIDERS, GoalSpec, GoalState, Kind, NewFact, Phase, TaskSpec, TaskState
+from mo_git.plan import plan_from_data, plan_to_data
+from mo_git.plan_edit import refuse_begun, with_changes
 from mo_git.text import count
 
 
@@ -36,6 +38,8 @@ class Desk(Protocol):
 
 
 Answer = dict[str, Any] | None
+# Where an agent's turn is to come, or to end.
+HEARING = AT_WORK | {TaskState.PENDING, TaskState.WAITING}
 Handler = Callable[[Desk, str, Mapping[str, Any]], Answer]
 
 
@@ -185,6 +189,9 @@ def _skip(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     task = _task(goal, payload["task"])
     if task.satisfied:
         raise MoError(f"{goal.id}/{task.spec.id} is {task.state}: there is nothing to skip")
+    if task.state is TaskState.TAKEN:
+        hint = f"mo give --back {goal.id}/{task.spec.id}, then mo skip"
+        raise MoError(f"{goal.id}/{task.spec.id} is taken: a person has it", hint)
     if goal.intent is not None and task.spec.id in goal.intent["tasks"]:
         raise MoError(f"{goal.id}/{task.spec.id} is landing right now", f"mo status {goal.id}")
     queued = task.state in (TaskState.CANDIDATE, TaskState.GATING)
@@ -237,25 +244,172 @@ def _reopen(goal: GoalStatus, why: str) -> list[NewFact]:
 
 
 def _review(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
-    """A person accepts what the gate doubts in a candidate, or rejects it for good."""
-    goal = desk.goal(payload["goal"])
+    """A person approves what waits for that, a plan or a doubted candidate, or says what is wrong."""
+    goal, verdict = desk.goal(payload["goal"]), VERDICTS.get(payload["verdict"])
+    if verdict is None:
+        raise ValueError(payload["verdict"])
+    if not payload["task"]:
+        if not goal.awaits_approval or payload["verdict"] == "comment":
+            raise MoError(f"no plan of {goal.id} waits: it is {goal.state}", f"mo review {goal.id}")
+        return _resume(desk, name, {"goal": goal.id})
     task, by = _task(goal, payload["task"]), str(payload.get("by", ""))
     named = f"{goal.id}/{task.spec.id}"
     if task.state is not TaskState.AWAITING_PERSON:
         raise MoError(f"{named} does not wait for you: it is {task.state}", f"mo review {goal.id}")
-    if payload["verdict"] not in ("accept", "reject"):
-        raise ValueError(payload["verdict"])
-    if payload["verdict"] == "reject":
-        why = f"rejected by {by or 'a person'}: {task.reason}"
-        data = {"why": why, "evidence": {"failed_ids": list((task.doubt or {}).get("ids", ()))}, "by": by}
-        desk.record([NewFact(goal.id, Kind.EJECTED, data, task.spec.id)])
-        return _ok(f"{named} is ejected; mo retry {named} does it again")
+    fact, said = verdict(desk, goal, task, by, str(payload.get("comment", "")))
+    if fact.kind is Kind.EJECTED:
+        desk.record([fact])
+    else:
+        desk.record([fact, *_unskip(goal, [task.spec.id]), *_reopen(goal, str(fact.kind))])
+    return _ok(f"{named} {said}")
+
+
+def _approved(desk: Desk, goal: GoalStatus, task: TaskStatus, by: str, comment: str) -> tuple[NewFact, str]:
     if task.doubt is None:
-        raise MoError(f"{named} has nothing to accept: {task.reason}", f"mo retry {named}; mo logs {named}")
+        named = f"{goal.id}/{task.spec.id}"
+        raise MoError(f"{named} has nothing to approve: {task.reason}", f"mo retry {named}; mo logs {named}")
     desk.check_settings()
-    accepted = NewFact(goal.id, Kind.ACCEPTED, {**task.doubt, "by": by}, task.spec.id, task.attempt)
-    desk.record([accepted, *_unskip(goal, [task.spec.id]), *_reopen(goal, "accepted")])
-    return _ok(f"{named} is a candidate again, and lands when the gate is green")
+    data = {**task.doubt, "by": by}
+    accepted = NewFact(goal.id, Kind.ACCEPTED, data, task.spec.id, task.attempt)
+    return accepted, "is a candidate again, and lands when the gate is green"
+
+
+def _rejected(desk: Desk, goal: GoalStatus, task: TaskStatus, by: str, comment: str) -> tuple[NewFact, str]:
+    doubt = task.doubt or {}
+    why = f"rejected by {by or 'a person'}: {comment.strip() or task.reason}"
+    evidence = {"failed_ids": list(doubt.get("ids", ()))}
+    data: dict[str, Any] = {"why": why, "evidence": evidence, "by": by}
+    data |= {"review": True} if doubt.get("about") == "review" else {}
+    said = f"is ejected; mo retry {goal.id}/{task.spec.id} does it again"
+    return NewFact(goal.id, Kind.EJECTED, data, task.spec.id), said
+
+
+def _commented(desk: Desk, goal: GoalStatus, task: TaskStatus, by: str, comment: str) -> tuple[NewFact, str]:
+    named = f"{goal.id}/{task.spec.id}"
+    if not comment.strip():
+        raise MoError("the comment is empty", "say what has to be changed", Exit.USAGE)
+    if not task.spec.by_agent:
+        raise MoError(f"no agent did {named}", f"mo review {named} --approve or --reject", Exit.USAGE)
+    desk.check_settings()
+    data = {"comment": comment.strip(), "by": by}
+    return NewFact(goal.id, Kind.COMMENTED, data, task.spec.id, task.attempt), "goes back to its agent"
+
+
+VERDICTS = {"approve": _approved, "accept": _approved, "reject": _rejected, "comment": _commented}
+
+
+def _take(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """The task is the person's from now on; what runs for it is stopped, then its worktree is handed over."""
+    goal = desk.goal(payload["goal"])
+    task = _task(goal, payload["task"])
+    _refuse_to_take(goal, task)
+    ask = {"request": name, "operation": "take", "arguments": {"task": task.spec.id}}
+    facts = [NewFact(goal.id, Kind.OPERATION_REQUESTED, ask)]
+    if task.state is not TaskState.TAKEN:
+        by = {"by": str(payload.get("by", ""))}
+        facts = [NewFact(goal.id, Kind.TAKEN, by, task.spec.id), *_reopen(goal, "taken by a person"), *facts]
+        facts += _unskip(goal, [task.spec.id])
+        queued = task.state in (TaskState.CANDIDATE, TaskState.GATING)
+        desk.stop_job(landing_key(goal.id) if queued else attempt_key(goal.id, task.spec.id))
+    desk.record(facts)
+    return None
+
+
+def _refuse_to_take(goal: GoalStatus, task: TaskStatus) -> None:
+    named = f"{goal.id}/{task.spec.id}"
+    if task.state is TaskState.LANDED:
+        hint = f"mo rollback {named} takes it back; or give a new goal what is to change"
+        raise MoError(f"{named} has landed as {task.landed_commit[:10]}: there is nothing to take", hint)
+    if task.satisfied:
+        raise MoError(f"{named} is {task.state}: there is nothing to take", f"mo retry {named} does it again")
+    if goal.intent is not None and task.spec.id in goal.intent["tasks"]:
+        raise MoError(f"{named} is landing right now", f"mo status {goal.id}")
+    if any(op.arguments.get("task") == task.spec.id for op in goal.pending_operations()):
+        raise MoError(f"{named} is being handed over already", f"mo status {goal.id}")
+    if goal.started_at is None or goal.awaits_person or goal.needs_plan:
+        hint = f"mo edit {named} changes it before it starts"
+        raise MoError(f"{goal.id} has not started: it is {goal.state}", hint)
+    missing = [name for name in task.spec.depends_on if not goal.tasks[name].satisfied]
+    if missing and not task.attempts:
+        hint = f"take it when they have, or change it before it starts: mo edit {named}"
+        raise MoError(f"{named} builds on what has not landed: {', '.join(missing)}", hint)
+
+
+def _give(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """What the person made is looked at as an attempt, or left aside (`back`)."""
+    goal = desk.goal(payload["goal"])
+    task, back = _task(goal, payload["task"]), bool(payload.get("back"))
+    named = f"{goal.id}/{task.spec.id}"
+    if task.state is not TaskState.TAKEN:
+        raise MoError(f"{named} is not taken: it is {task.state}", f"mo take {named}")
+    if any(op.arguments.get("task") == task.spec.id for op in goal.pending_operations()):
+        raise MoError(f"{named} is being handed over just now", f"mo status {goal.id}, then again")
+    if task.lent is None:
+        raise MoError(f"{named} was not handed over", f"mo take {named}")
+    desk.check_settings()
+    arguments = {"task": task.spec.id, "back": back, "hint": str(payload.get("hint", ""))}
+    ask = {"request": name, "operation": "give", "arguments": arguments}
+    facts = [*_reopen(goal, "given back"), NewFact(goal.id, Kind.OPERATION_REQUESTED, ask)]
+    if not back:
+        place = {key: task.lent[key] for key in ("worktree", "branch", "base", "upon")}
+        who = {"provider": PERSON, "model": "", "phase": Phase.EXECUTE, "by": str(payload.get("by", ""))}
+        facts.append(
+            NewFact(goal.id, Kind.GIVEN, {"token": name, **place, **who}, task.spec.id, task.attempt + 1)
+        )
+    desk.record(facts)
+    return None
+
+
+def _say(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """A person's words for a task's agent: at its next turn, or (`now`) by an interruption."""
+    goal = _open_goal(desk, payload)
+    task, text, now = _task(goal, payload["task"]), str(payload["text"]).strip(), bool(payload.get("now"))
+    named = f"{goal.id}/{task.spec.id}"
+    if not text:
+        raise MoError("there is nothing to say", f"mo attach {named} --send TEXT", Exit.USAGE)
+    if not task.spec.by_agent:
+        raise MoError(
+            f"{named} is done by no agent: nobody would hear it", f"mo edit {named}; mo take {named}"
+        )
+    if task.state not in HEARING:
+        raise MoError(f"{named} is {task.state}: its agent has no turn to come", _unheard(task, named))
+    data = {"text": text, "now": now, "by": str(payload.get("by", ""))}
+    desk.record([NewFact(goal.id, Kind.SAID, data, task.spec.id)])
+    if task.state not in AT_WORK:
+        return _ok(f"{named} is told when it starts")
+    return _ok(f"{named} is interrupted to be told" if now else f"{named} is told when its agent's turn ends")
+
+
+def _unheard(task: TaskStatus, named: str) -> str:
+    if task.state is TaskState.TAKEN:
+        return f"you have it; mo give --back --with TEXT {named} leaves it to its agent"
+    return f"mo take {named}" if not task.ended else f"mo retry --with TEXT {named}"
+
+
+def _edit(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
+    """Other keys of a task, or another plan, where that has not begun."""
+    goal = desk.goal(payload["goal"])
+    if goal.needs_plan:
+        raise MoError(f"{goal.id} has no plan yet: it is {goal.state}", f"mo status {goal.id}")
+    settings = desk.check_settings()
+    providers = {*PROVIDERS, *settings.roster}
+    if "plan" in payload:
+        plan = plan_from_data(payload["plan"], f"the plan of {goal.id}", providers=providers)
+    else:
+        task = _task(goal, payload["task"])
+        plan = with_changes(goal, task.spec.id, payload["changes"], providers)
+    if len(plan.tasks) > settings.planner.max_tasks:
+        hint = "split it, or raise planner.max_tasks"
+        raise MoError(f"the plan has {len(plan.tasks)} tasks, too many", hint, Exit.USAGE)
+    changed = refuse_begun(goal, plan)
+    for spec in plan.tasks:
+        if spec.id in changed and isinstance(choice := desk.assign(goal.spec, spec), NoAgent):
+            raise _nobody(f"do task {spec.id}", choice)
+    if plan == goal.plan:
+        return _ok(f"{goal.id} is as it was")
+    data = {"plan": plan_to_data(plan), "by": str(payload.get("by", ""))}
+    desk.record([NewFact(goal.id, Kind.PLAN_EDITED, data)])
+    return _ok(f"{goal.id}: changed " + (", ".join(changed) or "its plan"), changed=changed)
 
 
 def _operation(verb: str) -> Handler:
@@ -288,6 +442,10 @@ HANDLERS: Mapping[str, Handler] = {
     "skip": _skip,
     "retry": _retry,
     "review": _review,
+    "edit": _edit,
+    "say": _say,
+    "take": _take,
+    "give": _give,
     "land": _operation("land"),
     "sync": _operation("sync"),
     "rollback": _operation("rollback"),

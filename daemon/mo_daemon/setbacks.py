@@ -188,7 +188,8 @@ def _situation(
         and isinstance(execution.resolver(services, goal.spec), Choice)
     )
     rebuilt = resolving.rebuilders(paths, settings.regenerate)
-    return Situation(bool(paths) and len(rebuilt) == len(paths), usable, not task.spec.from_ref, task.rungs)
+    again = not (task.spec.from_ref or task.by_hand)  # nobody but its person does that person's work again
+    return Situation(bool(paths) and len(rebuilt) == len(paths), usable, again, task.rungs)
 
 
 def _unresolved(

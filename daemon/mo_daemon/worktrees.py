@@ -32,14 +32,17 @@ class Pool:
     """Slots below one directory.  Methods that touch git block: call them in a thread.
 
     A slot on a branch is in use, or kept for a person's look; a slot given back is detached.  That is read
-    from the worktrees themselves, so it holds across restarts.
+    from the worktrees themselves, so it holds across restarts.  A slot that is lent belongs to a person until
+    it is taken back, whatever its HEAD says: a file beside it says so.
     """
 
     def __init__(self, repo: Repo, directory: Path) -> None:
         self._repo = repo
         self._directory = directory
         self._busy: set[int] = set()
-        self._held = {slot.number for slot in self._existing() if _branch_of(slot.path)}
+        existing = self._existing()
+        self._lent = {slot.number: lent for slot in existing if (lent := _read_lent(slot.path))}
+        self._held = {slot.number for slot in existing if _branch_of(slot.path)}
 
     def _slot(self, number: int) -> Slot:
         return Slot(number, self._directory / str(number), f"mo-{self._directory.parent.name}-{number}")
@@ -55,7 +58,7 @@ class Pool:
 
     def kept_on(self, branch: str) -> Slot | None:
         """The slot that was left on this branch."""
-        kept = (self._slot(number) for number in sorted(self._held))
+        kept = (self._slot(number) for number in sorted(self._held - self._lent.keys()))
         return next((slot for slot in kept if _branch_of(slot.path) == branch), None)
 
     def hold(self, path: str) -> None:
@@ -88,7 +91,7 @@ class Pool:
         return slot
 
     def _next_free(self) -> Slot:
-        taken = self._busy | self._held
+        taken = self._busy | self._held | self._lent.keys()
         existing = {slot.number for slot in self._existing()}
         free = existing - taken
         if free:
@@ -118,15 +121,60 @@ class Pool:
         if _admin_of(slot.path) is not None:
             worktrees.point(self._repo, slot.path, branch=None, commit=commit)
 
+    # -- a person's ------------------------------------------------------------------------------------
+
+    def lend(self, slot: Slot, to: str, base: str = "") -> None:
+        """Leave a slot to a person; `to` says for which task (GOAL/TASK).
+
+        `base` is the commit that the work there starts from; empty while mo still makes it.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        _lent_file(slot.path).write_text(f"{to} {base}")
+        self._lent[slot.number] = to, base
+        self._busy.discard(slot.number)
+
+    def lent_to(self, name: str) -> tuple[Slot, str] | None:
+        """The slot that a person has for this task, and its base."""
+        found = ((number, base) for number, (to, base) in self._lent.items() if to == name)
+        return next(((self._slot(number), base) for number, base in found), None)
+
+    def lent(self) -> list[str]:
+        """The tasks (GOAL/TASK) that a person has a slot for."""
+        return [to for to, _ in self._lent.values()]
+
+    def take_back(self, slot: Slot) -> None:
+        """The person has done with it: it is in use, until it is given back to the pool."""
+        _lent_file(slot.path).unlink(missing_ok=True)
+        self._lent.pop(slot.number, None)
+        self._busy.add(slot.number)
+
+    # -- tidying up ------------------------------------------------------------------------------------
+
     def unused(self) -> list[Slot]:
         """Slots that nothing uses and nobody keeps: what `mo gc` may remove."""
-        return [slot for slot in self._existing() if slot.number not in self._busy | self._held]
+        used = self._busy | self._held | self._lent.keys()
+        return [slot for slot in self._existing() if slot.number not in used]
 
     def remove(self, slot: Slot) -> None:
         """Remove a slot for good."""
         worktrees.remove(self._repo, slot.path)
         sidecar.path_of(slot.path).unlink(missing_ok=True)
+        _lent_file(slot.path).unlink(missing_ok=True)
+        self._lent.pop(slot.number, None)
         self._held.discard(slot.number)
+
+
+def _lent_file(path: Path) -> Path:
+    return path.with_name(path.name + ".lent")
+
+
+def _read_lent(path: Path) -> tuple[str, str] | None:
+    """For which task a person has a worktree, and its base; None where nobody has it."""
+    try:
+        to, _, base = _lent_file(path).read_text().partition(" ")
+    except OSError:
+        return None
+    return to, base
 
 
 def _admin_of(path: Path) -> Path | None:

@@ -12,11 +12,9 @@ from mo_git.cli.context import emit_json, json_option, open_home, open_reader, u
 from mo_git.cli.ids import ID, LAST, find_attempt, find_task, resolve_goal, split
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import Git
+from mo_git.git.patch import NO_PROGRAMS, PLAIN
 from mo_git.goal_status import GoalStatus
 
-# A user's own diff settings must change neither paths nor what is run.
-_SETTINGS = ("core.quotePath=false", "diff.noprefix=false", "diff.mnemonicPrefix=false")
-_OPTIONS = ("--no-ext-diff", "--no-textconv")
 _CHANGES = {"A": "added", "D": "removed", "R": "renamed"}
 
 
@@ -40,13 +38,13 @@ def command(obj: Context, what: str, stat: bool, name_only: bool) -> None:
     finally:
         reader.close()
     base, commit = _range(goal, task_text, number)
-    git = Git(home.top, config=_SETTINGS)
+    git = Git(home.top, config=PLAIN)
     if obj.json:
         emit_json(_document(git, base, commit, with_patch=not (stat or name_only)))
         return
     color = "--color=always" if use_color(obj) else "--color=never"
     form = ["--name-only"] if name_only else ["--stat"] if stat else []
-    done = git("diff", *_OPTIONS, color, *form, base, commit, "--")
+    done = git("diff", *NO_PROGRAMS, color, *form, base, commit, "--")
     click.echo(done.out, nl=False)
 
 
@@ -73,7 +71,7 @@ def _document(git: Git, base: str, commit: str, *, with_patch: bool) -> dict[str
     """
 
     def ask(*options: str) -> str:
-        return git("diff", *_OPTIONS, "--color=never", "-M", *options, base, commit, "--").text
+        return git("diff", *NO_PROGRAMS, "--color=never", "-M", *options, base, commit, "--").text
 
     lines = _numbers(ask("--numstat", "-z").split("\0"))
     files = [

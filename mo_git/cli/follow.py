@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.1
 GONE_SECONDS = 5.0  # how long no daemon may be there before following stops
 _REDRAW_SECONDS = 0.5
-_AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING, TaskState.GATING})
+_AT_WORK = frozenset({TaskState.RUNNING, TaskState.CHECKING, TaskState.REVIEWING, TaskState.GATING})
 
 
 class Detached(Exception):
@@ -51,7 +51,7 @@ def follow(
     Facts up to the number `after` count but are not shown.  A goal that is not recorded yet is waited for.
     Raises Detached on Ctrl-C, MoError (daemon) when no daemon has been alive for 5 s.
     """
-    watch = _Watch(home, goal_id, until_request)
+    watch = Watch(home, goal_id, until_request)
     try:
         with _shower(obj, home) as shower:
             while True:
@@ -72,7 +72,7 @@ def follow(
         watch.close()
 
 
-class _Watch:
+class Watch:
     """One goal as the ledger has it, kept up to date."""
 
     def __init__(self, home: Home, goal_id: str, until_request: str | None) -> None:

@@ -128,7 +128,7 @@ def exit_code(status: GoalStatus) -> Exit:
         return Exit.PERSON
     if status.state is GoalState.DONE and status.spec.deliver == "merge" and undelivered(status):
         return Exit.PERSON
-    return _EXIT.get(status.state, Exit.FAILED)
+    return Exit.PERSON if status.rests() else _EXIT.get(status.state, Exit.FAILED)
 
 
 def _waits(status: GoalStatus) -> bool:

@@ -117,7 +117,7 @@ def _print_new_events(obj: Context, reader: Reader, goal: GoalStatus, start: flo
 def _daemon_log(obj: Context, home: Home, start: float, follow: bool) -> None:
     if not home.log_file.exists():
         raise MoError("the daemon has written nothing yet", "mo daemon start", Exit.NOT_FOUND)
-    printer = _Printer(obj, lambda: [home.log_file])
+    printer = Printer(obj, lambda: [home.log_file])
     printer.newer = _newer_than(start) if start else None
     printer.run(follow)
 
@@ -135,17 +135,17 @@ def _files(
             task = find_task(goal, task_text)
             attempt = find_attempt(goal, task, number)
             n = attempt.n if attempt else 1
-            listing = _attempt_files(home.run_dir(goal_id, task.spec.id, n))
+            listing = attempt_files(home.run_dir(goal_id, task.spec.id, n))
     finally:
         reader.close()
     if not follow and not listing():
         raise MoError(
             f"{goal_text}/{task_text} has written nothing yet", f"mo show {goal_id}", Exit.NOT_FOUND
         )
-    _Printer(obj, listing, raw=raw or obj.json).run(follow)
+    Printer(obj, listing, raw=raw or obj.json).run(follow)
 
 
-def _attempt_files(directory: Path) -> Callable[[], list[Path]]:
+def attempt_files(directory: Path) -> Callable[[], list[Path]]:
     return lambda: [directory / name for name in _ATTEMPT_FILES if (directory / name).exists()]
 
 
@@ -166,7 +166,7 @@ def _newer_than(start: float) -> Callable[[str], bool]:
     return newer
 
 
-class _Printer:
+class Printer:
     """Prints files, several of them each below a heading, and what is added to them."""
 
     def __init__(self, obj: Context, listing: Callable[[], list[Path]], *, raw: bool = True) -> None:
@@ -179,12 +179,13 @@ class _Printer:
         self._on_terminal = sys.stdout.isatty()
 
     def run(self, follow: bool) -> None:
-        self._step(ended=not follow)
+        self.step(ended=not follow)
         while follow:
             time.sleep(_POLL_SECONDS)
-            self._step(ended=False)
+            self.step(ended=False)
 
-    def _step(self, *, ended: bool) -> None:
+    def step(self, *, ended: bool) -> None:
+        """Print what is new; with `ended` also a line that was begun."""
         files = self._listing()
         for path in files:
             in_words = path.name == _STREAM and not self._raw

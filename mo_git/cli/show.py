@@ -194,11 +194,24 @@ def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
     attempts = [[f"#{attempt.n}", *_attempt_cells(attempt)] for attempt in task.attempts]
     lines += _section("attempts", attempts)
     output = "" if task.output is None else json.dumps(task.output, indent=2, ensure_ascii=False)
+    lines += _section("review", _verdict(task))
     lines += _section("reported", [[line] for line in printable(task.summary).strip().splitlines()])
     lines += _section("output", [[line] for line in printable(output).splitlines()])
     needs = [need for need in views.needs(goal) if need["task"] == spec.id]
     lines += [f"\nnext: {need['do']}" for need in needs]
     say(obj, "\n".join(lines))
+
+
+def _verdict(task: TaskStatus) -> list[list[str]]:
+    """What the last review of its work came to."""
+    if task.review is None:
+        return []
+    words = str(task.review["verdict"]).replace("_", " ")
+    rows = [[f"{words} by {task.review['by'] or 'a person'}", one_line(str(task.review["summary"]), 400)]]
+    for found in task.review["findings"]:
+        place = one_line(found["path"], 200) + (f":{found['line']}" if found["line"] else "")
+        rows.append([f"{place} [{found['severity']}]".strip(), one_line(found["comment"], 400)])
+    return rows
 
 
 def _command(command: Command | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+
 from mo_git.cli.context import open_reader
 from mo_git.cli.ids import find_task, resolve_goal, split
 from mo_git.errors import Exit, MoError
@@ -31,3 +33,19 @@ def last_fact(home: Home, goal: str) -> int:
         return reader.goal(goal).last_seq
     finally:
         reader.close()
+
+
+def resolve_task(home: Home, text: str) -> tuple[str, str]:
+    """`GOAL/TASK`, each by unique prefix -> full ids; MoError as in `resolve_target`."""
+    goal, task = resolve_target(home, text)
+    if not task:
+        raise MoError(f"{goal} is a goal: name one of its tasks", f"mo show {goal} lists them", Exit.USAGE)
+    return goal, task
+
+
+def who() -> str:
+    """Who asks for it, for the records."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user in the system's list
+        return ""

@@ -173,7 +173,7 @@ def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
         "summary": task.summary,
         "output": task.output,
         "attempts": [_attempt(goal, task, attempt) for attempt in task.attempts],
-        "review": None,
+        "review": dict(task.review) if task.review else None,
         "doubt": dict(task.doubt) if task.doubt else None,
         "accepted": sorted(task.accepted | task.accepted_inputs),
         "worktree": task.worktree if task.state in _IN_WORKTREE else None,

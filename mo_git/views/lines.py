@@ -71,7 +71,54 @@ def _about_task(fact: Fact, goal: GoalStatus) -> str | None:
             return _with("accepted", data.get("by", ""))
         case Kind.RETRIED:
             return _with("to be tried again", data.get("hint", ""))
+        case Kind.TAKEN | Kind.HANDED_OVER | Kind.GIVEN | Kind.SAID | Kind.HEARD:
+            return _stepping_in(fact)
+    return _about_review(fact)
+
+
+def _stepping_in(fact: Fact) -> str:
+    data = fact.data
+    match fact.kind:
+        case Kind.TAKEN:
+            return (
+                f"stays with you: {one_line(data['reason'])}" if data.get("reason") else "taken by a person"
+            )
+        case Kind.HANDED_OVER:
+            return f"handed over: {data['worktree']}"
+        case Kind.SAID:
+            return _with("you say", data["text"])
+        case Kind.HEARD:
+            return "its agent is told what you said"
+    return "given back: to be looked at"
+
+
+def _about_review(fact: Fact) -> str | None:
+    data = fact.data
+    match fact.kind:
+        case Kind.REVIEW_STARTED:
+            return f"in review by {data['provider']}" + _round(data)
+        case Kind.REVIEWED:
+            return _reviewed(data)
+        case Kind.REVIEW_FAILED:
+            return f"no review by {data['provider']}: {_because(data)}"
+        case Kind.REWORK_STARTED:
+            return f"corrected by its agent{_round(data)}"
+        case Kind.COMMENTED:
+            return _with(f"{data['by'] or 'a person'} asks for changes", data["comment"])
     return None
+
+
+def _round(data: Mapping[str, Any]) -> str:
+    return f" (round {data['round']})" if data["round"] > 1 else ""
+
+
+def _reviewed(data: Mapping[str, Any]) -> str:
+    """What a reviewer said, and why evidence made it worse."""
+    words = {"approve": "approved by", "request_changes": "changes asked for by", "reject": "rejected by"}
+    found = [count(len(data["findings"]), "finding")] if data["findings"] else []
+    found += [str(data["lowered"])] if data.get("lowered") else []
+    said = f"{words.get(data['verdict'], data['verdict'])} {data['by']}" + _in_brackets(found)
+    return _with(said, data.get("summary", ""))
 
 
 def _about_plan(fact: Fact) -> str | None:
@@ -92,6 +139,8 @@ def _about_plan(fact: Fact) -> str | None:
             return f"planned: {one_line(tasks, _REASON)}"
         case Kind.PLAN_APPROVED:
             return "plan approved"
+        case Kind.PLAN_EDITED:
+            return _with("the plan was changed", data.get("by", ""))
     return None
 
 

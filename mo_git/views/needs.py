@@ -15,6 +15,7 @@ _STUCK = {
     TaskState.EJECTED: "ejected",
     TaskState.CONFLICT: "conflict",
     TaskState.AWAITING_PERSON: "waits for you",
+    TaskState.TAKEN: "you have it",
 }
 _OF_PROVIDER = re.compile(r"^the goal's budget of \S+ for (\S+) is ")
 _STOPPED = (GoalState.HALTED, GoalState.OVER_BUDGET)
@@ -86,6 +87,9 @@ def _of_task(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
     # a conflict's reason begins with the word already
     why = reason if reason.startswith(said) else f"{said}: {reason}" if reason else said
     do = f"mo {'review' if task.doubt else 'retry'} {goal.id}/{task.spec.id}"
+    if task.state is TaskState.TAKEN:
+        where = one_line(task.worktree) if task.lent else "it is being handed over"
+        why, do = f"{said}: {reason or where}", f"mo give {goal.id}/{task.spec.id}"
     if task.unusable and task.state is TaskState.FAILED:
         do = f"mo agents test {task.unusable}; {do}"
     return {"task": task.spec.id, "why": why, "do": do}
