@@ -59,7 +59,15 @@ SPAWNING = (
 
 WORDS = ("mo_git.model", "mo_git.errors")
 RULES = (
-    *("mo_git.dag", "mo_git.globs", "mo_git.goal_status", "mo_git.lifecycle", "mo_git.plan", "mo_git.plan_*"),
+    *(
+        "mo_git.dag",
+        "mo_git.globs",
+        "mo_git.goal_facts",
+        "mo_git.goal_status",
+        "mo_git.lifecycle",
+        "mo_git.plan",
+        "mo_git.plan_*",
+    ),
     *("mo_git.flakes", "mo_git.iteration_state", "mo_git.tomltext", "mo_git.values"),
     *(
         "mo_daemon.decide",
