@@ -291,7 +291,9 @@ class GoalStatus:
         """A verifier is to say what is missing, at the end of an iteration."""
         if not self.iterates or self.started_at is None or self.needs_plan or self.awaits_person:
             return False
-        if self.scored or self.wants_check or not all(task.ended for task in self.tasks.values()):
+        if self.scored or self.wants_check or self.pending_operations():
+            return False
+        if not all(task.ended for task in self.tasks.values()):
             return False
         verdict = self.iterations.verdict
         return verdict is None or verdict["commit"] != self.integration

@@ -606,3 +606,22 @@ def test_a_plan_that_is_only_made_runs_nothing(agents: Mo, api: StubApi) -> None
     costly = {"answer": {"questions": []}, "usage": {"in": 5_000_000, "cached": 0, "out": 500_000}}
     agents("plan", do(costly), "--budget", "0.5", "--provider", "codex", code=9, timeout=150)
     agents("plan", "--ask", f"Add it. {answer(questions=['Which?'])}", code=5, timeout=150)
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_a_goal_of_two_iterations_is_verified_and_planned_again(agents: Mo, api: StubApi, kind: str) -> None:
+    more = {"done": False, "progress": 50, "missing": ["sub.py is missing"], "summary": "half"}
+    done = {"done": True, "progress": 100, "missing": [], "summary": "all"}
+    script = [
+        answer(planned("mul")),
+        f"[[answer: {json.dumps({**more, 'when': 'Say[ ]whether a goal'})}]]",
+        answer(planned("sub"), when="iteration 2[ ]begins"),
+        f"[[answer: {json.dumps({**done, 'when': 'what was missing[ ]before'})}]]",
+    ]
+    phases = ("--phase-provider", f"verify={kind}", "--phase-provider", "execute=codex")
+    agents("do", f"Add arithmetic. {' '.join(script)}", *phases, "--iterations", "3", timeout=150)
+    goal = agents.json("show", "@last")["goal"]
+    assert (goal["state"], goal["iteration"]) == ("done", 2)
+    assert agents.states() == {"mul": "landed", "sub": "landed"}
+    assert [one["progress"] for one in goal["verdicts"]] == [0.5, 1.0]
+    assert {one["provider"] for one in goal["verdicts"]} == {kind}

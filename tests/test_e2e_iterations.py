@@ -47,7 +47,10 @@ def test_a_goal_that_needs_two_iterations(mo: Mo) -> None:
     looked = prompts(mo, "verify")[1]
     assert "Say hello." in looked
     assert "what was missing before" in looked
-    assert mo("show").out.count("landed") >= 3
+    out = mo("show").out
+    assert "iteration    2 of 5" in out
+    assert "score 0.50" in out
+    assert ", iteration 2 of 5" in mo("status").out
 
 
 def test_without_iterations_nobody_is_asked(mo: Mo) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mo_daemon import fixes
 from mo_daemon.briefing import shown
 from mo_daemon.prompts import bullets, data_block
 from mo_git.goal_status import GoalStatus, TaskStatus
@@ -30,8 +31,7 @@ def so_far(goal: GoalStatus) -> str:
 
 
 def _required(goal: GoalStatus) -> str:
-    failing = tuple(goal.proof["failing"]) if goal.proof else ()
-    wanted = failing if isinstance(goal.plan.fixes, str) else goal.plan.fixes
+    wanted = fixes.required(goal.plan, goal.proof)
     if not wanted:
         return ""
     return "\nThese tests have to pass in the end:\n" + data_block("tests", bullets(wanted))

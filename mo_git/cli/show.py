@@ -144,8 +144,9 @@ def _score(score: Mapping[str, Any]) -> list[str]:
     values = _values(score["metrics"])
     if "score" in score:
         values = ", ".join(filter(None, (f"score {score['score']:.2f}", values)))
+    number = f"{score['iteration']}: " if "score" in score else ""
     return [
-        str(score["commit"])[:7],
+        number + str(score["commit"])[:7],
         str(score["verdict"]).replace("_", " "),
         values,
         one_line(score["reason"]),
