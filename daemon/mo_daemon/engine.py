@@ -204,7 +204,7 @@ class Engine:
         if self.book.is_writable():
             answered = self._try_requests()
             limits = self._limits()
-            self._resets = limits.resets
+            self._resets, self.services.closed = limits.resets, limits.closed
             for action in decide(self.goals, frozenset(self._jobs), limits, self.services.now()):
                 if isinstance(action, Record):
                     self.book.record(action.facts)

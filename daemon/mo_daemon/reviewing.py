@@ -85,7 +85,7 @@ class _Review:
             self.attempt.task.spec,
             self.attempt.agent.name,
             frozenset(self.given_up),
-            avoided(self.failures) | limited,
+            avoided(self.failures) | limited | frozenset(self.services.closed),
         )
 
 
@@ -158,7 +158,7 @@ async def _correct(ours: _Review, verdict: Verdict, evidence: Evidence) -> Work:
     """The agent corrects what was asked for; a check that is red then is one more thing to correct."""
     attempt = ours.attempt
     while True:
-        await _turn(ours.services, attempt.agent.name)
+        await _turn(attempt, attempt.agent.name)
         attempt.asked = asked(verdict, evidence)
         ours.record(Kind.REWORK_STARTED, by=verdict.by)
         ours.corrections += 1
@@ -191,7 +191,7 @@ async def _verdict(ours: _Review, work: Work, evidence: Evidence) -> Verdict | N
     while (choice := ours.choice()) is not None:
         if spent := exhausted(*services.money(goal), choice.agent):
             raise AttemptFailed(FailureClass.BUDGET, spent)
-        await _turn(services, choice.agent)
+        await _turn(ours.attempt, choice.agent)
         ours.record(Kind.REVIEW_STARTED, provider=choice.agent, model=choice.model, why=choice.why)
         outcome = await _ask(ours, choice, work, evidence)
         if outcome.failure is None:
@@ -295,11 +295,14 @@ async def _prompt(ours: _Review, reads: frozenset[str], work: Work, evidence: Ev
     return fill(template, values)
 
 
-async def _turn(services: Services, agent: str) -> None:
-    """Wait until one more run of this agent is within its limit: attempts that start have the same one."""
-    while True:
-        entry = services.settings.roster.get(agent)
-        most = (entry.max_parallel if entry else 0) or services.settings.agents.max_parallel
-        if runs_of(services.goals.values(), agent) < most:
-            return
-        await asyncio.sleep(LOOK_SECONDS)
+async def _turn(attempt: Attempt, agent: str) -> None:
+    """Wait until one more run of this agent is within its limits: attempts that start have the same ones."""
+    services = attempt.services
+    entry = services.settings.roster.get(agent)
+    most = (entry.max_parallel if entry else 0) or services.settings.agents.max_parallel
+    try:
+        while (why := services.closed.get(agent, "")) or runs_of(services.goals.values(), agent) >= most:
+            services.doing[attempt.name] = f"waits: {why or f'{most} {agent} runs are at work'}"
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        services.doing.pop(attempt.name, None)

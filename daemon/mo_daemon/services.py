@@ -68,6 +68,7 @@ class Services:
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
     live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
     apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
+    closed: Mapping[str, str] = field(default_factory=dict)  # agent -> why its provider takes nothing now
     coming: tuple[Coming, ...] = ()  # conflicts between tasks that are not landed yet; a hint
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
 
