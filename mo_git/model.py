@@ -104,6 +104,7 @@ class FailureClass(StrEnum):
     CONFLICT = "conflict"
     SETUP_FAILED = "setup_failed"
     BUDGET = "budget"
+    CROWDED = "crowded"  # the money that is left is held for other runs
     CANCELLED = "cancelled"
     LOST = "lost"
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
+from typing import Any
 
 from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
 from mo_daemon.agents.stream import LineSplitter
@@ -43,6 +44,7 @@ class Finished:
 
 
 Listener = Callable[[Event], None]
+Stopped = tuple[FailureClass, str]
 Stopper = Callable[[Usage], str]  # why the run has to end now; empty: it may go on
 
 
@@ -90,10 +92,13 @@ async def run_agent(
     purpose: str,
     listen: Listener = lambda _event: None,
     must_stop: Stopper = lambda _usage: "",
+    halt: asyncio.Future[Stopped] | None = None,
     cell: Cell | None = None,
 ) -> Finished:
     """Run an agent to its end.  OSError where the program cannot be started.
 
+    `must_stop` is asked at each of its usage events, and `halt` is how others end it at once: how it has
+    failed then, and why.
     Files in job.run_dir: prompt.md, stream.jsonl, stderr.log; of a plain command only stream.log.
     """
     job.run_dir.mkdir(parents=True, exist_ok=True)
@@ -127,7 +132,7 @@ async def run_agent(
                 await sink.drained(0.1)
             raise
         services.program_started(token, child.identity)
-        ending, stopped = await _attend(child, ear, deadlines)
+        ending, stopped = await _attend(child, ear, deadlines, halt)
     ear.finish()
     outcome = ear.reader.outcome(ending, tail(job.run_dir / "stderr.log"), services.now())
     if stopped is not None:
@@ -139,18 +144,17 @@ def _touch(ear: _Ear) -> None:
     ear.alive_at = monotonic()
 
 
-Stopped = tuple[FailureClass, str]
-
-
 async def _attend(
-    child: process.Child, ear: _Ear, deadlines: Deadlines
+    child: process.Child, ear: _Ear, deadlines: Deadlines, halt: asyncio.Future[Stopped] | None
 ) -> tuple[process.Ending, Stopped | None]:
     """Wait for the child; end it when it must not go on.  The second is None where it ended by itself."""
     waiting = asyncio.ensure_future(child.wait(deadlines.total))
     stopped: Stopped | None = None
+    ends: set[asyncio.Future[Any]] = {waiting} | ({halt} if halt is not None else set())
+    first = asyncio.FIRST_COMPLETED
     try:
-        while not (await asyncio.wait({waiting}, timeout=LOOK_SECONDS))[0]:
-            stopped = _why_stop(ear, deadlines)
+        while waiting not in (await asyncio.wait(ends, timeout=LOOK_SECONDS, return_when=first))[0]:
+            stopped = halt.result() if halt is not None and halt.done() else _why_stop(ear, deadlines)
             if stopped is not None and stopped[0] is FailureClass.IDLE and await _is_working(child):
                 ear.alive_at, stopped = monotonic(), None
             if stopped is not None:

@@ -8,7 +8,7 @@ decision after a restart is the recovery.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mo_daemon import riders
@@ -26,7 +26,8 @@ class Limits:
     `agent_of` names who does a task (None: who plans the goal); empty: nobody that counts.  `caps` are runs
     of each agent at once.  `memory` is how many further agents have room in free memory; None: any number.
     Plain commands count against `parallel` alone.  `speculate` is `converge.speculate`; `apart` are heads
-    with candidates that do not merge onto them, so nothing can start from there.
+    with candidates that do not merge onto them, so nothing can start from there.  `refusal` says why no
+    run of an agent may start for a goal now (money, quota); empty: one may.
     """
 
     parallel: int
@@ -36,6 +37,7 @@ class Limits:
     agent_of: AgentOf = lambda _goal, _task: ""
     speculate: str = "off"
     apart: Collection[tuple[str, ...]] = ()
+    refusal: Callable[[GoalStatus, str], str] = lambda _goal, _agent: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +338,8 @@ def _starts(
             continue
         if goal.needs_plan:
             due = goal.planning.not_before <= now and plan_key(goal.id) not in taken
-            if due and not room.refusal(agent := limits.agent_of(goal, None)):
+            agent = limits.agent_of(goal, None) if due else ""
+            if due and not (room.refusal(agent) or (agent and limits.refusal(goal, agent))):
                 actions.append(PlanGoal(goal.id))
                 room.take(agent)
             continue
@@ -359,9 +362,12 @@ def _choose(
     if min(own, room.slots) <= 0:
         return chosen, held
     agents = {}  # of the tasks that may start: only those are worth an order
+    refused = {"": ""}  # agent -> why none of it may start for this goal
     for task in _ready(goal, taken, limits, now):
         agent = "" if not task.spec.by_agent else limits.agent_of(goal, task)
-        if why := room.refusal(agent):
+        if agent not in refused:
+            refused[agent] = limits.refusal(goal, agent)
+        if why := room.refusal(agent) or refused[agent]:
             held[why] += 1
         else:
             agents[task.spec.id] = agent

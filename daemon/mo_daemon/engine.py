@@ -260,6 +260,7 @@ class Engine:
             self._agent_of,
             self.services.settings.converge.speculate,
             frozenset(self.services.apart),
+            self.services.refusal,
         )
 
     def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:
