@@ -130,7 +130,7 @@ def play(shop: Shop, steps: Sequence[tuple[str, int, float]], largest: float) ->
             shop.settle(run)
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(limits, moves)
 def test_no_limit_is_exceeded_by_more_than_one_event(caps: Caps, steps: list[tuple[str, int, float]]) -> None:
     """Events of any size: the one that reaches a limit is the last."""
@@ -142,7 +142,7 @@ def test_no_limit_is_exceeded_by_more_than_one_event(caps: Caps, steps: list[tup
             assert now <= was or (was < 0 and now < step[2])
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(limits, moves, st.floats(0.01, 0.5))
 def test_nor_where_requests_that_are_under_way_are_paid_for(
     caps: Caps, steps: list[tuple[str, int, float]], largest: float

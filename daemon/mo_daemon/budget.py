@@ -68,12 +68,13 @@ class _Limit:
 
 
 def _limits(caps: Caps, spent: Spent, provider: str) -> Iterator[_Limit]:
-    own = [run for run in spent.runs if run.goal == spent.goal_id]
+    runs = [run for run in spent.runs if run.next_usd > 0]  # the others are about to end
+    own = [run for run in runs if run.goal == spent.goal_id]
     cap = caps.provider_usd.get(provider, 0.0)
     if caps.goal_usd > 0:
         yield _Limit(f"the goal's budget of ${caps.goal_usd:.2f}", caps.goal_usd, spent.goal, own)
     if caps.daily_usd > 0:
-        yield _Limit(f"today's budget of ${caps.daily_usd:.2f}", caps.daily_usd, spent.today, spent.runs)
+        yield _Limit(f"today's budget of ${caps.daily_usd:.2f}", caps.daily_usd, spent.today, runs)
     if cap > 0:
         words = f"the goal's budget of ${cap:.2f} for {provider}"
         used = spent.by_provider.get(provider, 0.0)

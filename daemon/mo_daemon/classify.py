@@ -113,7 +113,7 @@ def next_step(
     change how a goal ends.  `jitter` is drawn evenly from [0, 1); `stated` is when the provider said that
     it would work again.
     """
-    if failure is F.LOST:
+    if failure in (F.LOST, F.CROWDED):
         return TryAgain(now, reason)
     policy = POLICIES[failure]
     limit = max_attempts or settings.max_attempts

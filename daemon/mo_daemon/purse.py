@@ -25,6 +25,11 @@ class Spending:
     cost_usd: float = 0.0
     usage: Usage | None = None
 
+    @property
+    def next_usd(self) -> float:
+        """What its next usage event may add; one that leaves has nothing under way."""
+        return 0.0 if self.halt.done() and self.halt.result()[0] is FailureClass.CROWDED else self.step_usd
+
     def stop(self, failure: FailureClass, why: str) -> None:
         if not self.halt.done():
             self.halt.set_result((failure, why))
@@ -43,7 +48,7 @@ class Purse:
 
     def runs(self) -> tuple[Run, ...]:
         return tuple(
-            Run(one.goal, one.provider, one.cost_usd, one.step_usd) for one in self.spending.values()
+            Run(one.goal, one.provider, one.cost_usd, one.next_usd) for one in self.spending.values()
         )
 
     @contextmanager
