@@ -56,6 +56,7 @@ class Attempt:
     kept: str = ""  # the keep-ref that holds what a failed attempt left
     provider: str = ""
     model: str = ""
+    chosen: str = ""  # why this provider
     phase: str = "execute"  # or resolve: a conflict of the candidate before
     upon: Mapping[str, str] = field(default_factory=dict)  # what had not landed: task -> commit in the base
     spent: Spent = field(default_factory=lambda: Spent())

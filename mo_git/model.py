@@ -253,7 +253,8 @@ class Kind(StrEnum):
     ACCEPTED = "accepted"  # about, ids, paths, by: a person accepts what the gate doubts
     REBASED = "rebased"  # commit, tree, base: the same work on another base
     RETRIED = "retried"  # hint
-    USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
+    USAGE = "usage"  # provider, model, phase, complexity, tokens, cost_usd, prices of one run of an agent
+    QUOTA = "quota"  # provider, window, utilization, until: of a subscription, of no goal
 
     GOAL_CREATED = "goal_created"  # estimate
     GOAL_STARTED = "goal_started"  # base, pinned

@@ -64,6 +64,9 @@ RULES = (
     *(
         "mo_daemon.decide",
         "mo_daemon.allowance",
+        "mo_daemon.budget",
+        "mo_daemon.quota",
+        "mo_daemon.learning",
         "mo_daemon.queue",
         "mo_daemon.queue_*",
         "mo_daemon.riders",

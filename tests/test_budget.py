@@ -119,7 +119,7 @@ moves = st.lists(st.tuples(st.sampled_from(["start", "tell", "end"]), st.integer
 
 
 def play(shop: Shop, steps: Sequence[tuple[str, int, float]], largest: float) -> None:
-    """Whatever runs do: starts, usage events (no larger than what is held for them, if `largest`), endings."""
+    """Whatever runs do: start, tell usage (no more than `largest`, where it is given), end."""
     for what, pick, cost in steps:
         if what == "start":
             shop.start("ab"[pick % 2], "xy"[pick // 2 % 2], largest or 0.01)

@@ -151,7 +151,10 @@ esac
 def spends(tokens: int) -> str:
     """A line of sh that prints a message of claude, told with the tokens (of sonnet) that it took."""
     message = {"id": "@", "role": "assistant", "content": [], "model": "claude-sonnet-4-5"}
-    event = {"type": "assistant", "message": message | {"usage": {"input_tokens": 0, "output_tokens": tokens}}}
+    event = {
+        "type": "assistant",
+        "message": message | {"usage": {"input_tokens": 0, "output_tokens": tokens}},
+    }
     return f"printf '%s\\n' {shlex.quote(json.dumps(event))} | sed s/@/$n/"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from mo_daemon import quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
-from mo_daemon.agents.protocol import Agent, Job, Usage
+from mo_daemon.agents.protocol import Agent, Event, Job, Usage
 from mo_daemon.budget import crowded, exhausted, room
 from mo_daemon.classify import PASSING, RetrySettings
 from mo_daemon.containment import Cell
@@ -91,7 +91,7 @@ class PaidRun:
                 env,
                 deadlines,
                 purpose=self.name,
-                listen=lambda event: services.say(self.name, event),
+                listen=self._hear,
                 must_stop=self._over_budget,
                 halt=halt,
                 cell=cell,
@@ -104,6 +104,10 @@ class PaidRun:
             raise AttemptFailed(FailureClass.BAD_CONFIG, reason) from None
         finally:
             services.say(self.name, None)
+
+    def _hear(self, event: Event) -> None:
+        self.services.say(self.name, event)
+        self.services.note_limit(self.agent.name, event)
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""
@@ -124,6 +128,8 @@ class PaidRun:
         usage, source = prices.corrected(self.model, usage, self.services.settings.prices)
         data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
         data |= {"prices": source} if source else {}
+        task = self.goal.tasks.get(self.task)
+        data |= {"complexity": task.spec.complexity} if task is not None else {}
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
 
     def budget(self) -> float | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from mo_daemon import quota
 from mo_daemon.agents.protocol import Agent, Event, EventKind
 from mo_daemon.budget import Caps, Spent, exhausted, held
 from mo_daemon.containment import Cell, Containment, start
@@ -30,7 +31,7 @@ from mo_git.git.repo import Repo
 from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
 from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
-from mo_git.model import Fact, FailureClass, NewFact
+from mo_git.model import Fact, FailureClass, Kind, NewFact
 
 DAY = 86400.0
 P = ParamSpec("P")
@@ -67,6 +68,7 @@ class Services:
     containment: Containment
     lookout: Lookout
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
+    quotas: dict[tuple[str, str], quota.Window] = field(default_factory=dict)  # provider, window -> its use
     purse: Purse = field(default_factory=Purse)  # the runs that cost money now
     apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
     coming: tuple[Coming, ...] = ()  # conflicts between tasks that are not landed yet; a hint
@@ -133,7 +135,18 @@ class Services:
 
     def refusal(self, goal: GoalStatus, provider: str) -> str:
         """Why no run of this provider may start for the goal now; empty: one may."""
-        return self.held(goal, provider)
+        reserve = self.settings.quota.reserve
+        return quota.reserved(self.quotas.values(), provider, reserve, self.now()) or self.held(
+            goal, provider
+        )
+
+    def note_limit(self, provider: str, event: Event) -> None:
+        """A program said how much of its subscription is used."""
+        window = quota.window_of(provider, event.data) if event.kind is EventKind.LIMIT else None
+        if window is not None and quota.is_news(window, self.quotas):
+            self.quotas[window.provider, window.name] = window
+            data = {"window": window.name, "utilization": window.used, "until": window.until}
+            self.record([NewFact("", Kind.QUOTA, {"provider": provider, **data})])
 
     def stop_spending(self) -> None:
         """End every run, of whatever goal, that counts against a limit which is reached."""
