@@ -80,6 +80,18 @@ class Budget(Section):
     daily_usd: float = key(100.0, "US dollars that all goals here may spend in a day (UTC)", ge=0)
 
 
+class Quota(Section):
+    """Limits of subscriptions."""
+
+    reserve: float = key(
+        0.3,
+        "part of a subscription's window (0 to 1) that agents leave to you; 0: nothing",
+        ge=0,
+        lt=1,
+        allowed="a number from 0 to less than 1",
+    )
+
+
 class SandboxSection(Section):
     """What is around agents, and around gates, checks and set-up."""
 
@@ -119,6 +131,7 @@ class Routing(Section):
     default_provider: str = key("auto", "provider of all tasks; auto: by phase and by what is usable")
     auto_fallback: bool = key(True, "with auto: another provider takes over when one is down")
     fallbacks: Texts = key((), "with auto: who may take over, in this order; empty: any that is usable")
+    learn: bool = key(True, "with auto: tasks go to who landed more per dollar in this repository")
     phase_defaults: PhaseDefaults = Field(default_factory=PhaseDefaults)
 
 
@@ -250,6 +263,7 @@ class Config(Section):
     command: CommandTasks = Field(default_factory=CommandTasks)
     agents: Agents = Field(default_factory=lambda: Agents.model_validate({}))
     budget: Budget = Field(default_factory=Budget)
+    quota: Quota = Field(default_factory=Quota)
     prices: Prices = key(
         {},
         "US dollars per million tokens, by model, where mo's own table is wrong or old",

@@ -78,6 +78,7 @@ class Attempt:
     said: str = ""  # the last messages of an agent that failed
     provider: str = ""
     model: str = ""
+    chosen: str = ""  # why this provider
     phase: str = "execute"  # or resolve: a conflict of the candidate before
     reviewer: str = ""  # the provider that reviews, or reviewed, it
     reviews: int = 0  # how often a review began; more than none: its work was whole, and passed its check

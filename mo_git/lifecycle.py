@@ -314,6 +314,7 @@ def _begin(goal: GoalStatus, task: TaskStatus, fact: Fact) -> None:
             provider=data.get("provider", ""),
             model=data.get("model", ""),
             upon=data.get("upon", {}),
+            chosen=data.get("why", ""),
             phase=data.get("phase", "execute"),
         )
     )

@@ -106,6 +106,7 @@ class FailureClass(StrEnum):
     CONFLICT = "conflict"
     SETUP_FAILED = "setup_failed"
     BUDGET = "budget"
+    CROWDED = "crowded"  # the money that is left is held for other runs
     CANCELLED = "cancelled"
     LOST = "lost"
 
@@ -272,7 +273,8 @@ class Kind(StrEnum):
     HEARD = "heard"  # count: so many of them are told to the agent now
     GIVEN = "given"  # as attempt_started, by: what that person made is looked at as the next attempt
     RUN_ENDED = "run_ended"  # provider, phase, class, until, started: how a run of an agent ended
-    USAGE = "usage"  # provider, model, phase, session, tokens, cost_usd, prices of one run; of a task or goal
+    USAGE = "usage"  # provider, model, phase, complexity, session, tokens, cost_usd, prices of one run
+    QUOTA = "quota"  # provider, window, utilization, until: of a subscription, of no goal
 
     GOAL_CREATED = "goal_created"  # estimate
     GOAL_STARTED = "goal_started"  # base, pinned

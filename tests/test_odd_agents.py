@@ -146,3 +146,23 @@ esac
     assert "An earlier attempt was not accepted." in said
     assert "check failed, exit code 1" in said
     assert ("Its files are in the worktree" in said) == (not same_line)
+
+
+def spends(tokens: int) -> str:
+    """A line of sh that prints a message of claude, told with the tokens (of sonnet) that it took."""
+    message = {"id": "@", "role": "assistant", "content": [], "model": "claude-sonnet-4-5"}
+    event = {
+        "type": "assistant",
+        "message": message | {"usage": {"input_tokens": 0, "output_tokens": tokens}},
+    }
+    return f"printf '%s\\n' {shlex.quote(json.dumps(event))} | sed s/@/$n/"
+
+
+def test_many_that_spend_at_once_stop_at_the_budget(mo: Mo) -> None:
+    """Each message costs 0.15 USD, and nobody would ever stop."""
+    use(mo, f"{INIT}\nn=0\nwhile :; do n=$((n+1))\n{spends(10000)}\nsleep 0.05\ndone")
+    goal = run(mo, plan(tasks(list("abcdef"), model="claude-sonnet-4-5")), "--budget", "2", code=Exit.BUDGET)
+    assert goal["state"] == "over_budget"
+    assert goal["reason"].startswith("the goal's budget of $2.00 is spent ($2.")
+    assert 2 <= goal["cost_usd"] <= 2.15 + 1e-9
+    assert {name for _, found in endings(goal).values() for name in found} <= {"budget", "crowded"}

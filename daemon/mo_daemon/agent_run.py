@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
+from typing import Any
 
 from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
 from mo_daemon.agents.stream import LineSplitter
 from mo_daemon.containment import Cell
+from mo_daemon.purse import Halted
 from mo_daemon.resources import cpu_seconds
 from mo_daemon.sandbox import Purpose, inner_group
 from mo_daemon.services import Services, tail
@@ -44,6 +46,7 @@ class Finished:
 
 Listener = Callable[[Event], None]
 Watcher = Callable[[], bool]
+Stopped = tuple[FailureClass | None, str]  # None: nothing is wrong with it
 Stopper = Callable[[Usage], str]  # why the run has to end now; empty: it may go on
 
 
@@ -92,12 +95,14 @@ async def run_agent(
     listen: Listener = lambda _event: None,
     must_stop: Stopper = lambda _usage: "",
     is_interrupted: Watcher = lambda: False,
+    halt: asyncio.Future[Halted] | None = None,
     cell: Cell | None = None,
 ) -> Finished:
     """Run an agent to its end.  OSError where the program cannot be started.
 
     `is_interrupted` is asked all the time: a run that a person interrupts ends, with nothing wrong.
-
+    `must_stop` is asked at each of its usage events, and `halt` is how others end it at once: how it has
+    failed then, and why.
     Files in job.run_dir: prompt.md, stream.jsonl, stderr.log; of a plain command only stream.log.
     """
     job.run_dir.mkdir(parents=True, exist_ok=True)
@@ -131,7 +136,7 @@ async def run_agent(
                 await sink.drained(0.1)
             raise
         services.program_started(token, child.identity)
-        ending, stopped = await _attend(child, ear, deadlines, is_interrupted)
+        ending, stopped = await _attend(child, ear, deadlines, is_interrupted, halt)
     ear.finish()
     outcome = ear.reader.outcome(ending, tail(job.run_dir / "stderr.log"), services.now())
     if stopped is not None:
@@ -143,18 +148,23 @@ def _touch(ear: _Ear) -> None:
     ear.alive_at = monotonic()
 
 
-Stopped = tuple[FailureClass | None, str]  # None: nothing is wrong with it
-
-
 async def _attend(
-    child: process.Child, ear: _Ear, deadlines: Deadlines, is_interrupted: Watcher
+    child: process.Child,
+    ear: _Ear,
+    deadlines: Deadlines,
+    is_interrupted: Watcher,
+    halt: asyncio.Future[Halted] | None,
 ) -> tuple[process.Ending, Stopped | None]:
     """Wait for the child; end it when it must not go on.  The second is None where it ended by itself."""
     waiting = asyncio.ensure_future(child.wait(deadlines.total))
     stopped: Stopped | None = None
+    ends: set[asyncio.Future[Any]] = {waiting} | ({halt} if halt is not None else set())
+    first = asyncio.FIRST_COMPLETED
     try:
-        while not (await asyncio.wait({waiting}, timeout=LOOK_SECONDS))[0]:
-            stopped = (None, "interrupted by a person") if is_interrupted() else _why_stop(ear, deadlines)
+        while waiting not in (await asyncio.wait(ends, timeout=LOOK_SECONDS, return_when=first))[0]:
+            stopped = halt.result() if halt is not None and halt.done() else _why_stop(ear, deadlines)
+            if is_interrupted():
+                stopped = None, "interrupted by a person"
             if stopped is not None and stopped[0] is FailureClass.IDLE and await _is_working(child):
                 ear.alive_at, stopped = monotonic(), None
             if stopped is not None:

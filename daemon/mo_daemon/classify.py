@@ -39,7 +39,7 @@ class Policy:
 PASSING = frozenset({F.OVERLOADED, F.NETWORK, F.PROVIDER_DOWN})  # its server's fault
 SALVAGED = frozenset(
     {F.TIMEOUT, F.IDLE, F.CRASH, F.CHECK_FAILED, F.REVIEW_REJECTED, F.CONTEXT_OVERFLOW}
-    | {F.INVALID_OUTPUT, F.BUDGET}
+    | {F.INVALID_OUTPUT, F.BUDGET, F.CROWDED}
 )
 
 SAME_WAY = -1  # stands for RetrySettings.same_way
@@ -69,6 +69,7 @@ POLICIES: Mapping[F, Policy] = {
     F.CONFLICT: Policy(1, rework=True),  # a resolution that loses lines
     F.SETUP_FAILED: Policy(0),
     F.BUDGET: Policy(1),  # of one attempt; a goal without money stops
+    F.CROWDED: Policy(None),  # it starts again when there is money for it
     F.CANCELLED: Policy(0),
     F.LOST: Policy(None),
 }
@@ -112,7 +113,7 @@ def next_step(
     change how a goal ends.  `jitter` is drawn evenly from [0, 1); `stated` is when the provider said that
     it would work again.
     """
-    if failure is F.LOST:
+    if failure in (F.LOST, F.CROWDED):
         return TryAgain(now, reason)
     policy = POLICIES[failure]
     limit = max_attempts or settings.max_attempts

@@ -8,7 +8,7 @@ decision after a restart is the recovery.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mo_daemon import dead_ends, riders
@@ -28,7 +28,8 @@ class Limits:
     Plain commands count against `parallel` alone.  `speculate` is `converge.speculate`; `apart` are heads
     with candidates that do not merge onto them, so nothing can start from there.  `closed`: agent -> why
     its provider takes nothing now; `starts`: agent -> starts that are left of this minute; `resets`: when
-    one of both may have changed.
+    one of both may have changed.  `refusal` says why no run of an agent may start for a goal now (money,
+    quota); empty: one may.
     """
 
     parallel: int
@@ -41,6 +42,7 @@ class Limits:
     closed: Mapping[str, str] = field(default_factory=dict)
     starts: Mapping[str, int] = field(default_factory=dict)
     resets: tuple[float, ...] = ()
+    refusal: Callable[[GoalStatus, str], str] = lambda _goal, _agent: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +340,9 @@ def _starts(
             continue
         if goal.needs_plan or goal.wants_verdict:
             job, due = (PlanGoal if goal.needs_plan else VerifyGoal)(goal.id), _reads_from(goal) <= now
-            if due and not job.keys & taken and not room.refusal(agent := limits.agent_of(goal, None)):
+            agent = limits.agent_of(goal, None) if due and not job.keys & taken else ""
+            why = room.refusal(agent) or (limits.refusal(goal, agent) if agent else "")
+            if due and not job.keys & taken and not why:
                 actions.append(job)
                 room.take(agent)
             continue
@@ -366,9 +370,12 @@ def _choose(
     if min(own, room.slots) <= 0:
         return chosen, held
     agents = {}  # of the tasks that may start: only those are worth an order
+    refused = {"": ""}  # agent -> why none of it may start for this goal
     for task in _ready(goal, taken, limits, now):
         agent = "" if not task.spec.by_agent else limits.agent_of(goal, task)
-        if why := room.refusal(agent):
+        if agent not in refused:
+            refused[agent] = limits.refusal(goal, agent)
+        if why := room.refusal(agent) or refused[agent]:
             held[why] += 1
         else:
             agents[task.spec.id] = agent

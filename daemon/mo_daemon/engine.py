@@ -269,6 +269,7 @@ class Engine:
             providers.closed,
             providers.starts,
             providers.resets,
+            self.services.refusal,
         )
 
     def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:

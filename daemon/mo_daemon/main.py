@@ -26,7 +26,7 @@ from typing import IO
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from mo_daemon import containment, leftovers, roster
+from mo_daemon import containment, leftovers, quota, roster
 from mo_daemon.engine import Engine
 from mo_daemon.provision import Provisioner
 from mo_daemon.sandbox.lookout import Lookout
@@ -42,12 +42,14 @@ from mo_git.git.repo import Repo
 from mo_git.home import Home, state_dir
 from mo_git.ledger.writer import Ledger, LedgerFull
 from mo_git.lifecycle import replay
+from mo_git.model import Kind
 
 log = logging.getLogger("mo")
 
 END_SECONDS = 10.0  # how long running attempts may take to end after SIGTERM
 LOG_BYTES = 10 * 1024 * 1024
 DAY = 86400.0
+QUOTA_FACTS = 100  # that are looked at for what was told last of each subscription
 GIT_THREADS = 2 * max(2, min(os.cpu_count() or 2, 8)) + 2  # half of them at most for starting tasks
 
 
@@ -170,7 +172,7 @@ async def _run(
         services.settings = loaded.config
         services.provisioner = make_provisioner(home, services.state, services.settings)
         services.agents = roster.make_agents(loaded.config)
-        services.routes = roster.make_routes(loaded, environ)
+        services.routes = roster.make_routes(loaded, environ, services.ledger)
         services.containment = containment.contain(home, services.state, loaded.config, environ)
         about.update(_tiers(services))
         home.write_daemon(about)
@@ -241,7 +243,8 @@ def make_services(
         start_turns=asyncio.Semaphore(GIT_THREADS // 2),
         provisioner=make_provisioner(home, state, settings),
         agents=roster.make_agents(loaded.config),
-        routes=roster.make_routes(loaded, environ),
+        routes=roster.make_routes(loaded, environ, ledger),
+        quotas=quota.windows(ledger.newest([Kind.QUOTA], QUOTA_FACTS)),
         containment=containment.contain(home, state, settings, environ),
         lookout=Lookout(repo, state, home.path / "runs"),
     )

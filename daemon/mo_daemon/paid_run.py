@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,15 +12,17 @@ from mo_daemon import quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
-from mo_daemon.budget import exhausted, room
+from mo_daemon.budget import crowded, exhausted, room
 from mo_daemon.classify import PASSING, RetrySettings
 from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
+from mo_daemon.purse import Halted
 from mo_daemon.services import Services, out_of_space
 from mo_git.goal_status import GoalStatus
 from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
+MONEY_SECONDS = 0.5  # how often a run that waits for money looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,48 @@ class PaidRun:
         cell: Cell | None = None,
         started: Callable[[str], None] = lambda _session: None,
     ) -> Finished:
-        """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started.
+        """Run it to its end, as soon as there is money for it.
 
-        `started` is told the CLI's session as soon as it says which: it can be resumed whatever comes.
+        AttemptFailed (bad_config) where the program cannot be started, (budget) where no money is left.
+        What a run has cost that is cancelled is recorded here: nobody else would.  `started` is told the
+        CLI's session as soon as it says which: it can be resumed whatever comes.
         """
+        if self.agent.name == COMMAND:
+            return await self._run(job, env, deadlines, cell, started, None)
+        await self._wait_for_money()
+        with self.services.purse.open(self.name, self.goal.id, self.agent.name) as spending:
+            try:
+                return await self._run(job, env, deadlines, cell, started, spending.halt)
+            except asyncio.CancelledError:
+                if spending.usage is not None:
+                    self.services.record(self.usage(Outcome(None, usage=spending.usage)))
+                raise
+
+    async def _wait_for_money(self) -> None:
+        """Until what runs now leaves enough for one more."""
+        services, provider = self.services, self.agent.name
+        try:
+            while why := services.held(self.goal, provider):
+                services.doing[self.name] = f"waits: {why}"
+                await asyncio.sleep(MONEY_SECONDS)
+        finally:
+            services.say(self.name, None)
+        if spent := exhausted(*services.money(self.goal), provider):
+            raise AttemptFailed(FailureClass.BUDGET, spent)
+
+    async def _run(
+        self,
+        job: Job,
+        env: Mapping[str, str],
+        deadlines: Deadlines,
+        cell: Cell | None,
+        started: Callable[[str], None],
+        halt: asyncio.Future[Halted] | None,
+    ) -> Finished:
         services = self.services
 
         def listen(event: Event) -> None:
-            services.say(self.name, event)
+            self._hear(event)
             if event.kind is EventKind.STARTED and event.data.get("session"):
                 started(event.data["session"])
 
@@ -71,6 +108,7 @@ class PaidRun:
                 listen=listen,
                 must_stop=self._over_budget,
                 is_interrupted=self._is_interrupted,
+                halt=halt,
                 cell=cell,
             )
         except OSError as error:
@@ -80,7 +118,6 @@ class PaidRun:
             reason = f"cannot start {program}: {error.strerror or error}"
             raise AttemptFailed(FailureClass.BAD_CONFIG, reason) from None
         finally:
-            services.live.pop(self.name, None)
             services.say(self.name, None)
         services.record(self._ended(began, finished.outcome))
         return finished
@@ -103,14 +140,21 @@ class PaidRun:
         task = self.goal.tasks.get(self.task)
         return task is not None and task.urgent and self.phase in (Phase.EXECUTE, Phase.RESOLVE)
 
+    def _hear(self, event: Event) -> None:
+        self.services.say(self.name, event)
+        self.services.note_limit(self.agent.name, event)
+
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""
         cost = prices.corrected(self.model, usage, self.services.settings.prices)[0].cost_usd
-        self.services.live[self.name] = (self.goal.id, self.agent.name, cost)
-        spent = exhausted(*self.services.money(self.goal), self.agent.name)
-        if not spent and 0 < self.limit_usd <= cost:
+        services = self.services
+        services.purse.note(self.name, cost, usage)
+        services.stop_spending()
+        if why := crowded(*services.money(self.goal), self.agent.name):
+            services.purse.spending[self.name].stop(FailureClass.CROWDED, why)
+        if 0 < self.limit_usd <= cost:
             return f"the attempt's budget of ${self.limit_usd:.2f} is spent (${cost:.2f})"
-        return spent
+        return ""
 
     def usage(self, outcome: Outcome) -> list[NewFact]:
         """What it cost, as facts; a plain command costs nothing."""
@@ -120,6 +164,8 @@ class PaidRun:
         data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
         data |= {"prices": source} if source else {}
         data |= {"session": outcome.session} if outcome.session else {}
+        task = self.goal.tasks.get(self.task)
+        data |= {"complexity": task.spec.complexity} if task is not None else {}
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
 
     def budget(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mo_daemon import learning
 from mo_daemon.agents import build
 from mo_daemon.agents.protocol import Agent
 from mo_daemon.agents.settings import AgentSettings
@@ -12,6 +13,7 @@ from mo_git import locate
 from mo_git.config import Config, Loaded
 from mo_git.config_agents import AgentEntry
 from mo_git.errors import Exit, MoError
+from mo_git.ledger.writer import Ledger
 from mo_git.model import agent_section
 
 PHASE_KEY = "routing.phase_defaults."
@@ -39,10 +41,14 @@ def _settings(entry: AgentEntry) -> AgentSettings:
     )
 
 
-def make_routes(loaded: Loaded, environ: Mapping[str, str]) -> Routes:
-    """Whether each program can be found is looked up now: installing one needs no restart."""
+def make_routes(loaded: Loaded, environ: Mapping[str, str], ledger: Ledger | None = None) -> Routes:
+    """Whether each program can be found is looked up now: installing one needs no restart.
+
+    The ledger tells how agents did so far.
+    """
     config = loaded.config
     chosen = {key for key, origin in loaded.origins.items() if origin != "default"}
+    learns = config.routing.learn and len(config.roster) > 1
     return Routes(
         usable={name: _trouble(name, entry, environ) for name, entry in config.roster.items()},
         default_provider=config.routing.default_provider,
@@ -51,6 +57,7 @@ def make_routes(loaded: Loaded, environ: Mapping[str, str]) -> Routes:
         fallbacks=config.routing.fallbacks,
         auto_fallback=config.routing.auto_fallback,
         models={name: entry.models.model_dump() for name, entry in config.roster.items()},
+        records=learning.records(ledger.newest(learning.KINDS, learning.NEWEST)) if learns and ledger else {},
     )
 
 

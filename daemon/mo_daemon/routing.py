@@ -2,7 +2,8 @@
 
 What a person says beats what the plan says, and that beats settings: `--provider`, the task, then
 `--phase-provider`, `routing.phase_defaults`, `routing.default_provider`.  Only `auto` ever chooses another
-provider than the one named: the phase's default among those that are usable, then the fallbacks.
+provider than the one named: the phase's default among those that are usable, then the fallbacks.  Tasks go
+to another than the default where the repository's own outcomes speak clearly for it (see `learning`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mo_daemon import learning
 from mo_daemon.escalation import LARGE
 from mo_git.model import Phase
 
@@ -22,7 +24,8 @@ class Routes:
 
     `usable` maps every known agent to why it cannot be used (empty: it can).  `chosen_defaults` are the
     phases whose default a person set; the built-in ones yield to `default_provider`.  `models` maps an
-    agent to its models by complexity, and to the one with the largest context.
+    agent to its models by complexity, and to the one with the largest context.  `records` are how agents did
+    here; empty: nothing is learnt from them.
     """
 
     usable: Mapping[str, str]
@@ -32,6 +35,7 @@ class Routes:
     fallbacks: Sequence[str] = ()
     auto_fallback: bool = True
     models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    records: learning.Records = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,9 @@ def route(phase: Phase, wish: Wish, routes: Routes, avoid: frozenset[str] = froz
     order = _order(phase, routes)
     fit = [agent for agent in order if routes.usable.get(agent) == ""]
     calm = [agent for agent in fit if agent not in avoid]
+    preferred, why = _learnt(phase, wish, routes, calm or fit)
+    if preferred:
+        return Choice(preferred, _model(preferred, wish, routes), why)
     for agent in calm or fit:
         first = agent == order[0]
         why = f"default of {phase}" if first else f"instead of {order[0]}"
@@ -96,6 +103,14 @@ def _named(phase: Phase, wish: Wish, routes: Routes) -> tuple[str, str]:
     if routes.default_provider != AUTO and phase not in routes.chosen_defaults:
         return routes.default_provider, "routing.default_provider"
     return AUTO, ""
+
+
+def _learnt(phase: Phase, wish: Wish, routes: Routes, fit: Sequence[str]) -> tuple[str, str]:
+    """Who did clearly better here than the default, which may do it, too; not against a person's choice."""
+    default = routes.phase_defaults.get(phase, "")
+    if phase is not Phase.EXECUTE or phase in routes.chosen_defaults or wish.model or default not in fit:
+        return "", ""
+    return learning.better(routes.records.get(wish.complexity, {}), default, fit)
 
 
 def _order(phase: Phase, routes: Routes) -> list[str]:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from mo_daemon import quota
 from mo_daemon.agents.protocol import Agent, Event, EventKind
-from mo_daemon.budget import Caps, Spent
+from mo_daemon.budget import Caps, Spent, exhausted, held
 from mo_daemon.containment import Cell, Containment, start
 from mo_daemon.forecast import Coming
 from mo_daemon.provision import Provisioner
+from mo_daemon.purse import Purse
 from mo_daemon.routing import Routes
 from mo_daemon.sandbox import Purpose
 from mo_daemon.sandbox.lookout import Lookout
@@ -29,7 +31,7 @@ from mo_git.git.repo import Repo
 from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
 from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
-from mo_git.model import Fact, NewFact
+from mo_git.model import Fact, FailureClass, Kind, NewFact
 
 DAY = 86400.0
 P = ParamSpec("P")
@@ -66,7 +68,8 @@ class Services:
     containment: Containment
     lookout: Lookout
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
-    live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
+    quotas: dict[tuple[str, str], quota.Window] = field(default_factory=dict)  # provider, window -> its use
+    purse: Purse = field(default_factory=Purse)  # the runs that cost money now
     apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
     closed: Mapping[str, str] = field(default_factory=dict)  # agent -> why its provider takes nothing now
     coming: tuple[Coming, ...] = ()  # conflicts between tasks that are not landed yet; a hint
@@ -114,17 +117,44 @@ class Services:
         by_provider = {name: spent.cost_usd for name, spent in goal.spent.items()}
         now = self.now()
         today = self.ledger.spent_since(now - now % DAY)
-        for owner, provider, cost in self.live.values():
-            today += cost
-            if owner == goal.id:
-                by_provider[provider] = by_provider.get(provider, 0.0) + cost
+        runs = self.purse.runs()
+        for run in runs:
+            today += run.cost_usd
+            if run.goal == goal.id:
+                by_provider[run.provider] = by_provider.get(run.provider, 0.0) + run.cost_usd
         own = goal.spec.budget_usd if goal.budget_usd is None else goal.budget_usd
         caps = Caps(
             settings.budget.goal_usd if own is None else own,
             settings.budget.daily_usd,
             {name: entry.max_budget_usd or 0.0 for name, entry in settings.roster.items()},
         )
-        return caps, Spent(by_provider, today)
+        return caps, Spent(by_provider, today, goal.id, runs)
+
+    def held(self, goal: GoalStatus, provider: str) -> str:
+        """Why a run of this provider has to wait for money that others hold; empty: it has not."""
+        return held(*self.money(goal), provider, self.purse.step_of(provider))
+
+    def refusal(self, goal: GoalStatus, provider: str) -> str:
+        """Why no run of this provider may start for the goal now; empty: one may."""
+        reserve = self.settings.quota.reserve
+        return quota.reserved(self.quotas.values(), provider, reserve, self.now()) or self.held(
+            goal, provider
+        )
+
+    def note_limit(self, provider: str, event: Event) -> None:
+        """A program said how much of its subscription is used."""
+        window = quota.window_of(provider, event.data) if event.kind is EventKind.LIMIT else None
+        if window is not None and quota.is_news(window, self.quotas):
+            self.quotas[window.provider, window.name] = window
+            data = {"window": window.name, "utilization": window.used, "until": window.until}
+            self.record([NewFact("", Kind.QUOTA, {"provider": provider, **data})])
+
+    def stop_spending(self) -> None:
+        """End every run, of whatever goal, that counts against a limit which is reached."""
+        for one in list(self.purse.spending.values()):
+            goal = self.goals.get(one.goal)
+            if goal is not None and (why := exhausted(*self.money(goal), one.provider)):
+                one.stop(FailureClass.BUDGET, why)
 
     def environment(self, goal: GoalStatus) -> dict[str, str]:
         """The base environment of a goal's programs: the daemon's, with the PATH of `mo do`'s caller."""

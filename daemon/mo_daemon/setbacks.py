@@ -21,7 +21,7 @@ from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, agent_section
 
 # Neither the agent's fault nor the task's: they count against no limit.
-_UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED})
+_UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED, FailureClass.CROWDED})
 _WAYS = {
     Rung.REGENERATE: "rebuilt by its command",
     Rung.AGENT: "an agent resolves it",

@@ -268,6 +268,7 @@ def _show_attempt(obj: Context, goal: GoalStatus, task: TaskStatus, attempt: Att
         ["reason", why],
         ["base", attempt.base[:10]],
         ["agent", " ".join(filter(None, (attempt.provider, attempt.model)))],
+        ["chosen by", attempt.chosen],
         ["cost", _cost(attempt.spent)],
         ["branch", attempt.branch],
         ["started", started],

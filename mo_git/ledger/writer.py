@@ -166,8 +166,14 @@ class Ledger:
 
     def usage(self, newest: int) -> list[Fact]:
         """The newest usage facts, oldest first."""
+        return self.newest([Kind.USAGE], newest)
+
+    def newest(self, kinds: Sequence[Kind], limit: int) -> list[Fact]:
+        """The newest facts of some kinds, of any goals, oldest first."""
+        marks = ", ".join("?" * len(kinds))
         rows = self._rows(
-            f"SELECT {FACT_COLUMNS} FROM facts WHERE kind = 'usage' ORDER BY seq DESC LIMIT ?", (newest,)
+            f"SELECT {FACT_COLUMNS} FROM facts WHERE kind IN ({marks}) ORDER BY seq DESC LIMIT ?",
+            (*(kind.value for kind in kinds), limit),
         )
         return facts_of(reversed(rows))
 

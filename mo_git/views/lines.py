@@ -37,7 +37,9 @@ def _about_task(fact: Fact, goal: GoalStatus) -> str | None:
     match fact.kind:
         case Kind.ATTEMPT_STARTED:
             again = f" (attempt {fact.attempt})" if fact.attempt > 1 else ""
-            return f"started on {_short(data['base'])}{again}"
+            learnt = str(data.get("why", "")).startswith("learnt")
+            who = f" ({data['provider']}; {one_line(data['why'])})" if learnt else ""
+            return f"started on {_short(data['base'])}{again}{who}"
         case Kind.ATTEMPT_FAILED:
             return f"attempt {fact.attempt} failed: {_because(data)}"
         case Kind.CANDIDATE:
