@@ -238,6 +238,21 @@ def test_an_intent_is_recovered_before_anything_else_lands() -> None:
     assert actions(story) == [RecoverLanding(GOAL)]
 
 
+def test_a_recovery_is_not_stopped() -> None:
+    """It records what became of the attempt, else it would begin again and again."""
+    story = begun(TaskSpec("a", run=RUN), TaskSpec("b", run=RUN, depends_on=("a",)))
+    story.run("a")
+    story.finish("a")
+    place = {"token": "t", "base": story.base, "upon": {"a": commit("c")}}
+    story.tell(Kind.ATTEMPT_STARTED, "b", 1, place)
+    story.tell(Kind.GATE_STARTED, "a", 1, commit=commit("d"), head=story.base)
+    story.tell(Kind.EJECTED, "a", 1, why="gate red", evidence={})
+    (recovery,) = actions(story)
+    assert recovery == RecoverAttempt(GOAL, "b")
+    assert actions(story, *recovery.keys) == []
+    assert actions(story, attempt_key(GOAL, "b")) == [Stop(attempt_key(GOAL, "b"))]
+
+
 def test_dependents_of_a_failure_are_skipped_with_the_reason() -> None:
     story = begun(*chain("a", "b", "c"), TaskSpec("d", run=RUN))
     story.run("a")

@@ -108,6 +108,10 @@ class StartAttempt(_TaskJob):
 class RecoverAttempt(_TaskJob):
     """The records say that an attempt runs, but nobody runs it: keep what it left, then try again."""
 
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset({attempt_key(self.goal, self.task), _recovery_key(self.goal, self.task)})
+
 
 @dataclass(frozen=True, slots=True)
 class Land(_Job):
@@ -175,6 +179,10 @@ def attempt_key(goal: str, task: str) -> str:
     return f"attempt {goal}/{task}"
 
 
+def _recovery_key(goal: str, task: str) -> str:
+    return f"recover {goal}/{task}"
+
+
 def plan_key(goal: str) -> str:
     return f"plan {goal}"
 
@@ -190,7 +198,8 @@ def landing_key(goal: str) -> str:
 def keys_of(goal: GoalStatus, busy: Iterable[str]) -> list[str]:
     """The running jobs of a goal."""
     wanted = {f"prepare {goal.id}", plan_key(goal.id), verify_key(goal.id), landing_key(goal.id)}
-    return [key for key in busy if key in wanted or key.startswith(f"attempt {goal.id}/")]
+    attempts = (f"attempt {goal.id}/", f"recover {goal.id}/")
+    return [key for key in busy if key in wanted or key.startswith(attempts)]
 
 
 def decide(goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits, now: float) -> list[Action]:
@@ -305,7 +314,10 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         if not running:
             yield _halt(goal)
         return
-    yield from (Stop(attempt_key(goal.id, name)) for name in dead_ends.pointless(goal))
+    for name in dead_ends.pointless(goal):  # but a recovery ends by itself, and has to
+        key = attempt_key(goal.id, name)
+        if key in running and _recovery_key(goal.id, name) not in running:
+            yield Stop(key)
     may_land = not goal.paused and landing_key(goal.id) not in running
     candidates = may_land and riders.riders(goal, {})
     if candidates:
