@@ -32,7 +32,6 @@ from mo_daemon.decide import (
     RecoverAttempt,
     RecoverLanding,
     StartAttempt,
-    StepIn,
     Stop,
     decide,
     next_wake,
@@ -51,7 +50,7 @@ from mo_daemon.publishing import Publisher
 from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
-from mo_daemon.stepping_in import step_in
+from mo_daemon.stepping_in import reclaim
 from mo_daemon.train import run_train
 from mo_git import process
 from mo_git.config import Config
@@ -108,6 +107,7 @@ class Engine:
             for task in goal.tasks.values():
                 if task.state in AT_WORK | {TaskState.TAKEN}:
                     services.pool.hold(task.worktree)
+        reclaim(services)
 
     # -- what requests may ask (requests.Desk) --------------------------------------------------------
 
@@ -339,8 +339,6 @@ class Engine:
                 return self.lander.recover(goal)
             case Operate():
                 return self._operate(goal, job.request)
-            case StepIn():
-                return step_in(services, goal, goal.operations[job.request])
             case CheckGoal():
                 return check_goal(services, self.gatekeeper, goal)
             case FinishGoal():
