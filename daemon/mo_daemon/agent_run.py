@@ -92,11 +92,13 @@ async def run_agent(
     listen: Listener = lambda _event: None,
     must_stop: Stopper = lambda _usage: "",
     is_interrupted: Watcher = lambda: False,
+    cut: Callable[[Usage], None] = lambda _usage: None,
     cell: Cell | None = None,
 ) -> Finished:
     """Run an agent to its end.  OSError where the program cannot be started.
 
-    `is_interrupted` is asked all the time: a run that a person interrupts ends, with nothing wrong.
+    `is_interrupted` is asked all the time: a run that a person interrupts ends, with nothing wrong.  `cut` is
+    told what a run used that is cancelled.
 
     Files in job.run_dir: prompt.md, stream.jsonl, stderr.log; of a plain command only stream.log.
     """
@@ -131,7 +133,12 @@ async def run_agent(
                 await sink.drained(0.1)
             raise
         services.program_started(token, child.identity)
-        ending, stopped = await _attend(child, ear, deadlines, is_interrupted)
+        try:
+            ending, stopped = await _attend(child, ear, deadlines, is_interrupted)
+        except asyncio.CancelledError:
+            ear.finish()
+            cut(ear.reader.usage())
+            raise
     ear.finish()
     outcome = ear.reader.outcome(ending, tail(job.run_dir / "stderr.log"), services.now())
     if stopped is not None:

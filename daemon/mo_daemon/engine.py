@@ -330,6 +330,7 @@ class Engine:
             case PlanGoal():
                 return plan_goal(services, self.gatekeeper, goal)
             case StartAttempt():
+                reclaim(services)
                 return start_attempt(services, self.gatekeeper, goal, goal.tasks[job.task])
             case RecoverAttempt():
                 return recover_attempt(services, goal, goal.tasks[job.task])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mo_daemon.containment import Cell
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.services import Services, out_of_space
 from mo_git.goal_status import GoalStatus
+from mo_git.ledger.writer import LedgerBroken
 from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
@@ -70,6 +72,7 @@ class PaidRun:
                 listen=listen,
                 must_stop=self._over_budget,
                 is_interrupted=self._is_interrupted,
+                cut=self._cut,
                 cell=cell,
             )
         except OSError as error:
@@ -81,6 +84,13 @@ class PaidRun:
         finally:
             services.live.pop(self.name, None)
             services.say(self.name, None)
+
+    def _cut(self, usage: Usage) -> None:
+        """What a run used that is ended from outside was paid for all the same."""
+        task = self.goal.tasks.get(self.task)
+        session = task.attempts[-1].session if task is not None and task.attempts else ""
+        with suppress(LedgerBroken):  # ends the daemon by itself
+            self.services.record(self.usage(Outcome(None, usage=usage, session=session)))
 
     def _is_interrupted(self) -> bool:
         """Whether a person has something to say to the agent at once."""

@@ -65,15 +65,19 @@ async def step_in(services: Services, goal: GoalStatus, operation: Operation) ->
 
 
 def reclaim(services: Services) -> None:
-    """At the start of a daemon: slots that a person has given back, where the one before ended just then."""
+    """Slots that no person has any more, after a crash or a retry: what is in there is kept.  Blocks."""
     for name in services.pool.lent():
         goal_id, _, task_id = name.partition("/")
         goal = services.goals.get(goal_id)
         task = goal.tasks.get(task_id) if goal else None
         found = services.pool.lent_to(name)
         if task is not None and found is not None and not _is_a_persons(task):
-            services.pool.take_back(found[0])
-            services.pool.give_back(found[0], hold=services.pool.is_kept(found[0]))
+            slot, base = found
+            n, when = max(1, task.attempt), int(services.now())
+            if base:
+                harvest.keep(services.repo, slot.path, base, goal_id, task_id, n, when)
+            services.pool.take_back(slot)
+            services.pool.give_back(slot, hold=services.pool.is_kept(slot))
 
 
 def _is_a_persons(task: TaskStatus) -> bool:
