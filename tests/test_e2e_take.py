@@ -316,3 +316,28 @@ def test_the_worktree_of_a_cancelled_task_goes_with_the_goal(world: World) -> No
     mo.wait_for(lambda: mo.goal(goal).ended is not None)
     assert f"worktree {place}" in mo("gc", goal).out
     assert not place.exists()
+
+
+def test_a_kill_in_the_midst_of_taking_and_giving(world: World) -> None:
+    """Whoever asked gets the answer of the next daemon, and nothing is lost."""
+    mo, repo = world.mo, world.repo
+    hangs(world, "a", "trap '' TERM", "echo half > a.txt")
+    goal = begin(world, ask("a", check="until [ -e go ]; do sleep 0.02; done"))
+    busy(world, "a")
+    taking = mo.start("take", f"{goal}/a")
+    mo.wait_for(lambda: mo.states(goal)["a"] == "taken")  # its agent does not want to end
+    mo.kill()
+    out, _ = taking.communicate(timeout=60)
+    assert f"{goal}/a is yours: " in out
+    place = Path(mo.goal(goal).tasks["a"].worktree)
+    assert (place / "a.txt").read_text() == "half\n"
+    (place / "a.txt").write_text("whole\n")
+    giving = mo.start("give", f"{goal}/a")
+    mo.wait_for(lambda: mo.states(goal)["a"] == "checking")
+    mo.kill()
+    (place / "go").touch()
+    out, _ = giving.communicate(timeout=60)
+    assert f"{goal}/a is a candidate" in out
+    lands(mo, goal)
+    assert repo.tree(mo.goal(goal).integration)["a.txt"] == "whole"
+    assert [one.state for one in mo.goal(goal).tasks["a"].attempts] == ["taken", "candidate"]
