@@ -235,7 +235,7 @@ def test_where_nobody_gives_a_verdict_the_work_waits_for_a_person(shop: Shop) ->
     (task,) = goal["tasks"]
     assert task["state"] == "awaiting_person"
     assert task["reason"].startswith("nobody could review it: critic: ")
-    assert "worker: the verdict is not a JSON object" in task["reason"]
+    assert "worker: the answer is not the JSON that was asked for" in task["reason"]
     assert len(shop.prompts("a")) == 1
     failed = [(fact["provider"], fact["class"]) for fact in shop.facts(Kind.REVIEW_FAILED)]
     assert failed == [("critic", "crash")] * 2 + [("worker", "invalid_output")] * 2
