@@ -64,7 +64,7 @@ POLICIES: Mapping[F, Policy] = {
     F.ISOLATION_BREACH: Policy(1, rework=True),
     F.INVALID_OUTPUT: Policy(1, rework=True),
     F.CHECK_FAILED: Policy(3, rework=True),
-    F.REVIEW_REJECTED: Policy(3, rework=True),
+    F.REVIEW_REJECTED: Policy(1, rework=True),  # the approach: corrections were asked for before
     F.GATE_RED: Policy(3, rework=True),
     F.CONFLICT: Policy(1, rework=True),  # a resolution that loses lines
     F.SETUP_FAILED: Policy(0),
