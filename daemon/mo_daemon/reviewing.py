@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from mo_daemon import attempt_place, environment, execution, harvest, templates
+from mo_daemon.agent_run import PROMPT
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.agents.stream import answer_in
 from mo_daemon.allowance import runs_of
@@ -159,6 +161,8 @@ async def _correct(ours: _Review, verdict: Verdict, evidence: Evidence) -> Work:
     attempt = ours.attempt
     while True:
         await _turn(ours.services, attempt.agent.name)
+        with suppress(FileNotFoundError):  # what it was told before is kept, too
+            (attempt.run_dir / PROMPT).rename(attempt.run_dir / f"prompt-{ours.corrections + 1}.md")
         attempt.asked = asked(verdict, evidence)
         ours.record(Kind.REWORK_STARTED, by=verdict.by)
         ours.corrections += 1
@@ -229,7 +233,8 @@ async def _failed(ours: _Review, choice: Choice, outcome: Outcome) -> None:
         until = step.not_before if other is not None and other.agent == choice.agent else until
     else:
         ours.given_up[choice.agent] = outcome.reason
-    data = {"class": failure, "reason": outcome.reason, "not_before": until}
+    stated = {"not_before": until, "retry_at": outcome.retry_at}
+    data = {"class": failure, "reason": outcome.reason, **stated}
     ours.record(Kind.REVIEW_FAILED, provider=choice.agent, **data)
     while (left := until - services.now()) > 0:
         await asyncio.sleep(min(LOOK_SECONDS, left))
