@@ -160,7 +160,7 @@ async def _correct(ours: _Review, verdict: Verdict, evidence: Evidence) -> Work:
     """The agent corrects what was asked for; a check that is red then is one more thing to correct."""
     attempt = ours.attempt
     while True:
-        await _turn(ours.services, attempt.agent.name)
+        await _turn(attempt, attempt.agent.name)
         with suppress(FileNotFoundError):  # what it was told before is kept, too
             (attempt.run_dir / PROMPT).rename(attempt.run_dir / f"prompt-{ours.corrections + 1}.md")
         attempt.asked = asked(verdict, evidence)
@@ -195,7 +195,7 @@ async def _verdict(ours: _Review, work: Work, evidence: Evidence) -> Verdict | N
     while (choice := ours.choice()) is not None:
         if spent := exhausted(*services.money(goal), choice.agent):
             raise AttemptFailed(FailureClass.BUDGET, spent)
-        await _turn(services, choice.agent)
+        await _turn(ours.attempt, choice.agent)
         ours.record(Kind.REVIEW_STARTED, provider=choice.agent, model=choice.model, why=choice.why)
         outcome = await _ask(ours, choice, work, evidence)
         if outcome.failure is None:
@@ -300,11 +300,12 @@ async def _prompt(ours: _Review, reads: frozenset[str], work: Work, evidence: Ev
     return fill(template, values)
 
 
-async def _turn(services: Services, agent: str) -> None:
-    """Wait until one more run of this agent is within its limit: attempts that start have the same one."""
-    while True:
-        entry = services.settings.roster.get(agent)
-        most = (entry.max_parallel if entry else 0) or services.settings.agents.max_parallel
-        if runs_of(services.goals.values(), agent) < most:
-            return
-        await asyncio.sleep(LOOK_SECONDS)
+async def _turn(attempt: Attempt, agent: str) -> None:
+    """Wait until one more run of this agent is within its limit; it goes before attempts that would start."""
+    services = attempt.services
+    services.queued[attempt.name] = agent
+    try:
+        while runs_of(services.goals.values(), agent) >= services.most(agent):
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        del services.queued[attempt.name]
