@@ -20,6 +20,7 @@ from mo_daemon.services import Services, tail
 from mo_git import process
 from mo_git.model import FailureClass
 
+PROMPT = "prompt.md"  # the file with what an agent is told
 LOOK_SECONDS = 0.5  # how often a silent agent is looked at
 CPU_LOOK_SECONDS = 1.0
 BUSY_SHARE = 0.05  # of one processor meanwhile: enough to count as at work
@@ -103,7 +104,7 @@ async def run_agent(
     Files in job.run_dir: prompt.md, stream.jsonl, stderr.log; of a plain command only stream.log.
     """
     job.run_dir.mkdir(parents=True, exist_ok=True)
-    prompt = job.run_dir / "prompt.md"
+    prompt = job.run_dir / PROMPT
     if not job.argv:
         prompt.write_text(job.prompt, encoding="utf-8", errors="surrogateescape")
     launch = agent.launch(job)

@@ -248,10 +248,8 @@ class Engine:
             )
         )
         agents = self.services.settings.agents
-        caps = {
-            name: entry.max_parallel or agents.max_parallel
-            for name, entry in self.services.settings.roster.items()
-        }
+        queued = list(self.services.queued.values())
+        caps = {name: self.services.most(name) - queued.count(name) for name in self.services.settings.roster}
         look = agents.memory_mb and not self.is_idle()
         memory = memory_room(agents.memory_mb) if look else None
         return Limits(

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from mo_daemon import attempt_place, environment, execution, harvest, templates
+from mo_daemon.agent_run import PROMPT
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.agents.stream import answer_in
 from mo_daemon.allowance import runs_of
@@ -158,7 +160,9 @@ async def _correct(ours: _Review, verdict: Verdict, evidence: Evidence) -> Work:
     """The agent corrects what was asked for; a check that is red then is one more thing to correct."""
     attempt = ours.attempt
     while True:
-        await _turn(ours.services, attempt.agent.name)
+        await _turn(attempt, attempt.agent.name)
+        with suppress(FileNotFoundError):  # what it was told before is kept, too
+            (attempt.run_dir / PROMPT).rename(attempt.run_dir / f"prompt-{ours.corrections + 1}.md")
         attempt.asked = asked(verdict, evidence)
         ours.record(Kind.REWORK_STARTED, by=verdict.by)
         ours.corrections += 1
@@ -191,7 +195,7 @@ async def _verdict(ours: _Review, work: Work, evidence: Evidence) -> Verdict | N
     while (choice := ours.choice()) is not None:
         if spent := exhausted(*services.money(goal), choice.agent):
             raise AttemptFailed(FailureClass.BUDGET, spent)
-        await _turn(services, choice.agent)
+        await _turn(ours.attempt, choice.agent)
         ours.record(Kind.REVIEW_STARTED, provider=choice.agent, model=choice.model, why=choice.why)
         outcome = await _ask(ours, choice, work, evidence)
         if outcome.failure is None:
@@ -229,7 +233,8 @@ async def _failed(ours: _Review, choice: Choice, outcome: Outcome) -> None:
         until = step.not_before if other is not None and other.agent == choice.agent else until
     else:
         ours.given_up[choice.agent] = outcome.reason
-    data = {"class": failure, "reason": outcome.reason, "not_before": until}
+    stated = {"not_before": until, "retry_at": outcome.retry_at}
+    data = {"class": failure, "reason": outcome.reason, **stated}
     ours.record(Kind.REVIEW_FAILED, provider=choice.agent, **data)
     while (left := until - services.now()) > 0:
         await asyncio.sleep(min(LOOK_SECONDS, left))
@@ -295,11 +300,12 @@ async def _prompt(ours: _Review, reads: frozenset[str], work: Work, evidence: Ev
     return fill(template, values)
 
 
-async def _turn(services: Services, agent: str) -> None:
-    """Wait until one more run of this agent is within its limit: attempts that start have the same one."""
-    while True:
-        entry = services.settings.roster.get(agent)
-        most = (entry.max_parallel if entry else 0) or services.settings.agents.max_parallel
-        if runs_of(services.goals.values(), agent) < most:
-            return
-        await asyncio.sleep(LOOK_SECONDS)
+async def _turn(attempt: Attempt, agent: str) -> None:
+    """Wait until one more run of this agent is within its limit; it goes before attempts that would start."""
+    services = attempt.services
+    services.queued[attempt.name] = agent
+    try:
+        while runs_of(services.goals.values(), agent) >= services.most(agent):
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        del services.queued[attempt.name]
