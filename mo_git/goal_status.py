@@ -80,7 +80,7 @@ class Attempt:
     model: str = ""
     chosen: str = ""  # why this provider
     phase: str = "execute"  # or resolve: a conflict of the candidate before
-    reviewer: str = ""  # the provider that reviews, or reviewed, it
+    reviewer: str = ""  # the provider that reviews it just now
     reviews: int = 0  # how often a review began; more than none: its work was whole, and passed its check
     session: str = ""  # of the agent's CLI, which can be resumed; empty: none
     sent_back: bool = False  # a person wants its candidate corrected

@@ -276,12 +276,11 @@ def _review(task: TaskStatus, fact: Fact) -> None:
             attempt.state, attempt.reviewer = "reviewing", data["provider"]
             attempt.reviews += 1
         case Kind.REVIEW_FAILED:
-            task.reason, task.not_before = (
-                f"no review by {data['provider']}: {data['reason']}",
-                data["not_before"],
-            )
+            attempt.reviewer = ""  # it waits, and nobody runs
+            task.reason = f"no review by {data['provider']}: {data['reason']}"
+            task.not_before = data["not_before"]
         case Kind.REVIEWED:
-            attempt.state = "checking"
+            attempt.state, attempt.reviewer = "checking", ""
             task.review = _verdict(data["verdict"], data, None)
         case Kind.REWORK_STARTED:
             attempt.state = "running"

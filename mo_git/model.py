@@ -247,7 +247,7 @@ class Kind(StrEnum):
     ATTEMPT_FAILED = "attempt_failed"  # class, reason, exit_code, kept
     REVIEW_STARTED = "review_started"  # round, provider, model, why
     REVIEWED = "reviewed"  # round, verdict, by, summary, findings, lowered
-    REVIEW_FAILED = "review_failed"  # round, provider, class, reason, not_before
+    REVIEW_FAILED = "review_failed"  # round, provider, class, reason, not_before, retry_at
     REWORK_STARTED = "rework_started"  # round, by: the agent corrects what was asked for
     CANDIDATE = "candidate"  # commit, tree, paths, seconds, summary, output
     UNCHANGED = "unchanged"  # commit, summary, output, reason

@@ -80,6 +80,7 @@ RULES = (
         "mo_daemon.queue",
         "mo_daemon.queue_*",
         "mo_daemon.riders",
+        "mo_daemon.stepping_rules",
         "mo_daemon.ladder",
         "mo_daemon.silent_loss",
         "mo_daemon.classify",

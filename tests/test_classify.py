@@ -85,6 +85,16 @@ def test_what_the_next_attempt_starts_from(failure: F, kept: str, taken_over: bo
     assert salvages(failure, kept) is taken_over
 
 
+@pytest.mark.parametrize(
+    ("failure", "taken_over"),
+    [(F.LOST, True), (F.RATE_LIMIT, True), (F.AUTH, True), (F.SECRETS, False), (F.SCOPE, False)],
+)
+def test_what_had_been_finished_is_not_done_again(failure: F, taken_over: bool) -> None:
+    assert salvages(failure, "refs/mo/keep/g/t/1", whole=True) is taken_over
+    assert not salvages(failure, "refs/mo/keep/g/t/1")
+    assert not salvages(failure, "", whole=True)
+
+
 def test_the_tasks_own_limit_wins() -> None:
     assert step(F.NETWORK, max_attempts=1) == GiveUp("why (attempt 1 of 1)")
 

@@ -49,7 +49,7 @@ def test_an_urgent_word_interrupts_and_the_work_is_still_there(world: World) -> 
     world.script("a.do.2", "grep -q one a.txt && echo two >> a.txt")
     goal = begin(world, ask("a"))
     busy(world, "a")
-    assert "is interrupted" in mo("attach", f"{goal}/a", "--now", "--send", "Stop waiting.").out
+    assert "is told at once" in mo("attach", f"{goal}/a", "--now", "--send", "Stop waiting.").out
     lands(mo, goal)
     assert repo.tree(mo.goal(goal).integration)["a.txt"] == "one\ntwo"
     prompt = world.prompt("a.do")

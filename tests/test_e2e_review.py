@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.agents import PYTEST_GATE, do, keys, settings
-from tests.driver import Mo
+from tests.agents import API, PYTEST_GATE, do, keys, run, settings
+from tests.driver import Mo, plan
 from tests.schemas import problems
 from tests.stub_api import StubApi
 from tests.support import RepoBuilder
@@ -95,3 +95,60 @@ def test_planned_by_claude_done_by_codex_reviewed_by_claude_and_corrected(agents
     assert goal.spent["codex"].input_tokens == 1000 * asked
     (session,) = [one for one in goal.tasks["mul"].sessions.values() if one.input_tokens == 1000 * asked]
     assert session.output_tokens == 50 * asked
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_what_a_resumed_session_costs_counts_once(agents: Mo, api: StubApi, kind: str) -> None:
+    """Both programs count on when they are resumed: money (claude) or tokens (codex)."""
+    other = "codex" if kind == "claude" else "claude"
+    reviews = says("request_changes", finding(correct(RIGHT))) + says("approve", when=LATER)
+    steps = {"write": ["mul.py", WRONG]}, {"say": "made mul"}
+    task = {"id": "mul", "prompt": f"Multiply. {reviews} {do(*steps)}"}
+    phases = ("--phase-provider", f"execute={kind}", "--phase-provider", f"review={other}")
+    goal = run(agents, plan([task]), *phases)
+    (done,) = goal["tasks"]
+    assert (done["state"], done["review"]["by"], len(done["attempts"])) == ("landed", other, 1)
+    assert agents.repo.tree(goal["integration"])["mul.py"] == RIGHT.rstrip("\n")
+    status = agents.goal()
+    asked = sum(API[kind] in request.path for request in api.requests)
+    assert status.spent[kind].input_tokens == 1000 * asked
+    session = status.tasks["mul"].sessions[status.tasks["mul"].attempts[-1].session]
+    assert (session.input_tokens, session.cost_usd) == (1000 * asked, status.spent[kind].cost_usd)
+    if kind == "claude":
+        stream = agents.home.run_dir(status.id, "mul", 1) / "stream.jsonl"
+        ends = [one for one in map(json.loads, stream.read_text().splitlines()) if one["type"] == "result"]
+        assert len(ends) == 2
+        assert session.cost_usd == pytest.approx(ends[-1]["total_cost_usd"])
+    logs = agents("logs", f"{status.id}/mul").out
+    assert "==> review-1/stream.jsonl <==" in logs
+    assert "corrected mul" in logs
+    assert f"review of mul: approve by {other}" in agents.repo.git("log", "--notes=mo", goal["integration"])
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+def test_a_reviewer_changes_nothing(agents: Mo, api: StubApi, kind: str) -> None:
+    """It tries by commands and by its editing tool, in the worktree, beside it, and in git."""
+    other = "codex" if kind == "claude" else "claude"
+    mine = "You review the[ ]work"  # a regular expression: only in the reviewer's prompt
+    tries = {
+        "here": "touch made-here.py",
+        "theirs": "echo broken > mul.py",
+        "main": f"touch {agents.repo.path}/made-there.py",
+        "git": "git update-ref refs/heads/evil HEAD",
+    }
+    runs = [
+        {"run": f'if {command}; then echo {name}-"w"orked; else echo {name}-"r"efused; fi', "when": mine}
+        for name, command in tries.items()
+    ]
+    writes = [{"write": ["made-by-tool.py", "X = 1\n"], "when": mine}]
+    last = {"answer": {"verdict": "approve", "summary": "Good.", "findings": []}, "when": mine}
+    work = [{"write": ["mul.py", RIGHT], "until": mine}, {"say": "made mul", "until": mine}]
+    task = {"id": "mul", "prompt": do(*runs, *writes, last, *work)}
+    phases = ("--phase-provider", f"execute={other}", "--phase-provider", f"review={kind}")
+    goal = run(agents, plan([task]), *phases)
+    (done,) = goal["tasks"]
+    assert (done["state"], done["review"]["verdict"], done["paths"]) == ("landed", "approve", ["mul.py"])
+    assert agents.repo.tree(goal["integration"])["mul.py"] == RIGHT.rstrip("\n")
+    assert "worked" not in "\n".join(api.prompts(API[kind]))
+    assert "made-there.py" not in {path.name for path in agents.repo.path.iterdir()}
+    assert agents.repo.git("branch", "--list", "evil") == ""

@@ -19,13 +19,15 @@ from tests.support import RepoBuilder
 
 # Writes how often it ran into the file of its task, and its prompts beside its own program.
 WORKER = """\
-import json, os, pathlib, sys
+import json, os, pathlib, sys, time
 here = pathlib.Path(sys.argv[0]).parent
 prompt = pathlib.Path(sys.argv[1]).read_text()
 if "You review the work" in prompt:
     print(json.dumps({"text": "I only work."}))
     sys.exit()
 task = os.environ["MO_TASK"]
+while (here / f"hold-{task}").exists():
+    time.sleep(0.02)
 runs = len(list(here.glob(f"{task}-*.prompt"))) + 1
 (here / f"{task}-{runs}.prompt").write_text(" ".join(sys.argv[2:]) + "\\n" + prompt)
 pathlib.Path(f"{task}.py").write_text(f"RUNS = {runs}\\n")
@@ -53,7 +55,7 @@ FIELDS = {"text": "text", "session": "id", "cost": "usd", "tokens_in": "in"}
 class Shop:
     """A repository whose tasks are done by `worker` and reviewed by `critic`."""
 
-    def __init__(self, mo: Mo, place: Path, **review: Any) -> None:
+    def __init__(self, mo: Mo, place: Path, at_once: int = 8, **review: Any) -> None:
         self.mo, self.place = mo, place
         place.mkdir(exist_ok=True)
         (place / "worker.py").write_text(WORKER)
@@ -72,7 +74,7 @@ class Shop:
             routing={"fallbacks": ["critic", "worker"]},
             **{
                 "routing.phase_defaults": {"execute": "worker", "review": "critic"},
-                "agents.worker": agent("worker", resume_argv=again),
+                "agents.worker": agent("worker", resume_argv=again, max_parallel=at_once),
                 "agents.critic": agent("critic", max_parallel=1),
                 "agents.worker.fields": FIELDS,
                 "agents.critic.fields": FIELDS,
@@ -235,7 +237,7 @@ def test_where_nobody_gives_a_verdict_the_work_waits_for_a_person(shop: Shop) ->
     (task,) = goal["tasks"]
     assert task["state"] == "awaiting_person"
     assert task["reason"].startswith("nobody could review it: critic: ")
-    assert "worker: the verdict is not a JSON object" in task["reason"]
+    assert "worker: the answer is not the JSON that was asked for" in task["reason"]
     assert len(shop.prompts("a")) == 1
     failed = [(fact["provider"], fact["class"]) for fact in shop.facts(Kind.REVIEW_FAILED)]
     assert failed == [("critic", "crash")] * 2 + [("worker", "invalid_output")] * 2
@@ -249,11 +251,31 @@ def test_reviews_keep_to_the_limit_of_their_agent(shop: Shop) -> None:
     file.write_text(plan([TASK, {"id": "b", "prompt": "Make b."}]))
     shop.mo("do", "--detach", f"@{file}")
     shop.mo.wait_for(lambda: sorted(shop.mo.states().values()) == ["checking", "reviewing"], 30)
-    status = shop.mo.json("status")
-    assert problems("status", status) == []
-    assert {one["state"] for one in status["goals"][0]["active"]} == {"checking", "reviewing"}
+
+    def active() -> list[str]:
+        status = shop.mo.json("status")  # written a moment later
+        assert problems("status", status) == []
+        return sorted(one["state"] for one in status["goals"][0]["active"])
+
+    shop.mo.wait_for(lambda: active() == ["checking", "reviewing"], 30)
     (shop.place / "wait").unlink()
     shop.mo.wait_for(lambda: set(shop.mo.states().values()) == {"landed"}, 30)
+
+
+def test_a_correction_goes_before_tasks_that_would_start(mo: Mo, tmp_path: Path) -> None:
+    shop = Shop(mo, tmp_path / "programs", at_once=1)
+    shop.verdicts(CHANGES, APPROVE, task="a")
+    for name in "bc":
+        shop.verdicts(APPROVE, task=name)
+    (shop.place / "hold-b").touch()
+    file = shop.place / "plan.json"
+    file.write_text(plan([TASK, {"id": "b", "prompt": "Make b."}, {"id": "c", "prompt": "Make c."}]))
+    mo("do", "--detach", f"@{file}")
+    mo.wait_for(lambda: len(shop.facts(Kind.REVIEWED)) == 1 and mo.states()["b"] == "running", 30)
+    (shop.place / "hold-b").unlink()
+    mo.wait_for(lambda: set(mo.states().values()) == {"landed"}, 60)
+    began = [fact["task"] for fact in shop.facts(Kind.ATTEMPT_STARTED, Kind.REWORK_STARTED)]
+    assert began == ["a", "b", "a", "c"]
 
 
 def test_a_person_looks_at_every_change(shop: Shop) -> None:

@@ -265,3 +265,79 @@ def test_a_conflict_is_resolved_by_hand(world: World) -> None:
     mo("give", f"{goal}/b")
     lands(mo, goal, "b")
     assert repo.tree(mo.goal(goal).integration)["shop.py"] + "\n" == BASE + TAX + REBATE
+
+
+def test_what_a_stopped_agent_used_is_paid_for(world: World) -> None:
+    mo = world.mo
+    argv = [
+        "sh",
+        "-c",
+        f"cat >/dev/null; echo '{{\"usd\": 0.5}}'; touch {world.scripts}/a.busy; exec sleep 600",
+    ]
+    mine = {"kind": "generic", "argv": argv, "execution_security_mode": "trusted_local", "output": "jsonl"}
+    world.configure(**{"agents.mine": mine, "agents.mine.fields": {"cost": "usd"}})
+    goal = begin(world, ask("a"))
+    busy(world, "a")
+    take(mo, f"{goal}/a")
+    document = mo.json("show", goal)["goal"]
+    assert (document["cost_usd"], document["tasks"][0]["attempts"][0]["cost_usd"]) == (0.5, 0.5)
+
+
+def test_a_taken_task_of_a_cancelled_goal_is_not_lost(world: World) -> None:
+    mo = world.mo
+    hangs(world, "a", "echo half > a.txt")
+    world.script("a.do.2", "echo again > a.txt")
+    goal = begin(world, ask("a"))
+    busy(world, "a")
+    place = take(mo, f"{goal}/a")
+    mo("cancel", goal)
+    mo.wait_for(lambda: mo.goal(goal).ended is not None)
+    mo("do", f"@{other_plan(world)}")
+    assert (place / "a.txt").read_text() == "half\n"
+    assert "is not taken: it is cancelled" in mo("give", f"{goal}/a", code=1).err
+    assert take(mo, f"{goal}/a") == place  # it may still be had
+    mo("cancel", goal)
+    mo.wait_for(lambda: mo.goal(goal).ended is not None)
+    world.repo.git("-C", str(place), "switch", "-q", "--detach")
+    (place / "a.txt").write_text("mine\n")
+    mo("retry", f"{goal}/a")  # it is the agent's again, and nothing is lost
+    mo.wait_for(lambda: mo.states(goal)["a"] == "landed")
+    kept = world.repo.git("for-each-ref", "--format=%(refname)", f"refs/mo/keep/{goal}").split()
+    assert "mine" in [world.repo.git("show", f"{name}:a.txt") for name in kept]
+
+
+def test_the_worktree_of_a_cancelled_task_goes_with_the_goal(world: World) -> None:
+    mo = world.mo
+    hangs(world, "a")
+    goal = begin(world, ask("a"))
+    busy(world, "a")
+    place = take(mo, f"{goal}/a")
+    mo("cancel", goal)
+    mo.wait_for(lambda: mo.goal(goal).ended is not None)
+    assert f"worktree {place}" in mo("gc", goal).out
+    assert not place.exists()
+
+
+def test_a_kill_in_the_midst_of_taking_and_giving(world: World) -> None:
+    """Whoever asked gets the answer of the next daemon, and nothing is lost."""
+    mo, repo = world.mo, world.repo
+    hangs(world, "a", "trap '' TERM", "echo half > a.txt")
+    goal = begin(world, ask("a", check="until [ -e go ]; do sleep 0.02; done"))
+    busy(world, "a")
+    taking = mo.start("take", f"{goal}/a")
+    mo.wait_for(lambda: mo.states(goal)["a"] == "taken")  # its agent does not want to end
+    mo.kill()
+    out, _ = taking.communicate(timeout=60)
+    assert f"{goal}/a is yours: " in out
+    place = Path(mo.goal(goal).tasks["a"].worktree)
+    assert (place / "a.txt").read_text() == "half\n"
+    (place / "a.txt").write_text("whole\n")
+    giving = mo.start("give", f"{goal}/a")
+    mo.wait_for(lambda: mo.states(goal)["a"] == "checking")
+    mo.kill()
+    (place / "go").touch()
+    out, _ = giving.communicate(timeout=60)
+    assert f"{goal}/a is a candidate" in out
+    lands(mo, goal)
+    assert repo.tree(mo.goal(goal).integration)["a.txt"] == "whole"
+    assert [one.state for one in mo.goal(goal).tasks["a"].attempts] == ["taken", "candidate"]

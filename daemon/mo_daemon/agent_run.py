@@ -22,6 +22,7 @@ from mo_daemon.services import Services, tail
 from mo_git import process
 from mo_git.model import FailureClass
 
+PROMPT = "prompt.md"  # the file with what an agent is told
 LOOK_SECONDS = 0.5  # how often a silent agent is looked at
 CPU_LOOK_SECONDS = 1.0
 BUSY_SHARE = 0.05  # of one processor meanwhile: enough to count as at work
@@ -96,17 +97,18 @@ async def run_agent(
     must_stop: Stopper = lambda _usage: "",
     is_interrupted: Watcher = lambda: False,
     halt: asyncio.Future[Halted] | None = None,
+    cut: Callable[[Usage], None] = lambda _usage: None,
     cell: Cell | None = None,
 ) -> Finished:
     """Run an agent to its end.  OSError where the program cannot be started.
 
     `is_interrupted` is asked all the time: a run that a person interrupts ends, with nothing wrong.
     `must_stop` is asked at each of its usage events, and `halt` is how others end it at once: how it has
-    failed then, and why.
+    failed then, and why.  `cut` is told what a run used that is cancelled.
     Files in job.run_dir: prompt.md, stream.jsonl, stderr.log; of a plain command only stream.log.
     """
     job.run_dir.mkdir(parents=True, exist_ok=True)
-    prompt = job.run_dir / "prompt.md"
+    prompt = job.run_dir / PROMPT
     if not job.argv:
         prompt.write_text(job.prompt, encoding="utf-8", errors="surrogateescape")
     launch = agent.launch(job)
@@ -136,7 +138,12 @@ async def run_agent(
                 await sink.drained(0.1)
             raise
         services.program_started(token, child.identity)
-        ending, stopped = await _attend(child, ear, deadlines, is_interrupted, halt)
+        try:
+            ending, stopped = await _attend(child, ear, deadlines, is_interrupted, halt)
+        except asyncio.CancelledError:
+            ear.finish()
+            cut(ear.reader.usage())
+            raise
     ear.finish()
     outcome = ear.reader.outcome(ending, tail(job.run_dir / "stderr.log"), services.now())
     if stopped is not None:

@@ -105,7 +105,7 @@ def _own_work(attempt: Attempt) -> str | None:
     """The commit with what the task has so far: left by the attempt before, or refused by the gate."""
     attempts = attempt.task.attempts
     earlier = attempts[-2] if len(attempts) > 1 else None
-    if earlier and (salvages(earlier.failure, earlier.kept) or (earlier.reviews and earlier.kept)):
+    if earlier and salvages(earlier.failure, earlier.kept, whole=earlier.reviews > 0):
         return refs.read(attempt.services.repo, earlier.kept)
     refused = attempt.task.red is not None or (earlier is not None and earlier.sent_back)
     return attempt.task.commit if refused else None

@@ -165,7 +165,11 @@ class Chores:
         """Branch -> the worktree that was kept on it."""
         branches = [task.attempts[-1].branch for task in goal.tasks.values() if task.attempts]
         pool = self.services.pool
-        return {branch: slot for branch in branches if (slot := pool.kept_on(branch)) is not None}
+        kept = {branch: slot for branch in branches if (slot := pool.kept_on(branch)) is not None}
+        for task in goal.tasks.values():  # what a person had when the goal ended
+            if lent := pool.lent_to(f"{goal.id}/{task.spec.id}"):
+                kept[str((task.lent or {}).get("branch", ""))] = lent[0]
+        return kept
 
     def _collect(self, goal: GoalStatus, dry: bool) -> tuple[list[str], int]:
         """Logs, private directories and keep-refs of a goal, and task branches that integration contains."""

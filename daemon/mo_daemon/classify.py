@@ -41,6 +41,8 @@ SALVAGED = frozenset(
     {F.TIMEOUT, F.IDLE, F.CRASH, F.CHECK_FAILED, F.REVIEW_REJECTED, F.CONTEXT_OVERFLOW}
     | {F.INVALID_OUTPUT, F.BUDGET, F.CROWDED}
 )
+# The provider's trouble, or the daemon's end: nothing is known against the work.
+_SAYS_NOTHING = PASSING | {F.RATE_LIMIT, F.USAGE_LIMIT, F.AUTH, F.NO_CREDIT, F.LOST}
 
 SAME_WAY = -1  # stands for RetrySettings.same_way
 
@@ -75,9 +77,12 @@ POLICIES: Mapping[F, Policy] = {
 }
 
 
-def salvages(failure: str, kept: str) -> bool:
-    """Whether the next attempt of an agent starts from what a failed one left, under the ref `kept`."""
-    return failure in SALVAGED and kept.startswith("refs/")
+def salvages(failure: str, kept: str, *, whole: bool = False) -> bool:
+    """Whether the next attempt of an agent starts from what a failed one left, under the ref `kept`.
+
+    `whole`: it had been finished, and was in review, so that also what says nothing of it loses none of it.
+    """
+    return (failure in SALVAGED or (whole and failure in _SAYS_NOTHING)) and kept.startswith("refs/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,21 +125,17 @@ class RecoverLanding(_Job):
 
 @dataclass(frozen=True, slots=True)
 class Operate(_Job):
-    """Carry out a requested land, rollback or sync."""
+    """Carry out a requested land, rollback or sync; or a take or give of `task`, when nothing runs for it."""
 
     request: str
-    lane: str
+    lane: str = ""
+    task: str = ""
 
     @property
     def keys(self) -> frozenset[str]:
+        if self.task:
+            return frozenset({attempt_key(self.goal, self.task)})
         return frozenset({landing_key(self.goal), f"lane {self.lane}"})
-
-
-@dataclass(frozen=True, slots=True)
-class StepIn(_TaskJob):
-    """Hand a task over to a person, or take in what that person made; waits for what runs for the task."""
-
-    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +164,6 @@ Job = (
     | Land
     | RecoverLanding
     | Operate
-    | StepIn
     | CheckGoal
     | FinishGoal
 )
@@ -245,7 +240,7 @@ def _wanted(goals: Mapping[str, GoalStatus], busy: frozenset[str], now: float) -
 
 def _operate(goal: GoalStatus, operation: Operation) -> Action:
     if operation.name in STEPPING_IN:
-        return StepIn(goal.id, operation.arguments["task"], operation.request)
+        return Operate(goal.id, operation.request, task=operation.arguments["task"])
     return Operate(goal.id, operation.request, _lane(goal, operation))
 
 

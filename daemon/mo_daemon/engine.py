@@ -32,7 +32,6 @@ from mo_daemon.decide import (
     RecoverAttempt,
     RecoverLanding,
     StartAttempt,
-    StepIn,
     Stop,
     VerifyGoal,
     decide,
@@ -53,7 +52,7 @@ from mo_daemon.publishing import Publisher
 from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
-from mo_daemon.stepping_in import step_in
+from mo_daemon.stepping_in import reclaim
 from mo_daemon.train import run_train
 from mo_daemon.verifying import assign_verifier, verify_goal
 from mo_git import process
@@ -113,6 +112,7 @@ class Engine:
             for task in goal.tasks.values():
                 if task.state in AT_WORK | {TaskState.TAKEN}:
                     services.pool.hold(task.worktree)
+        reclaim(services)
 
     # -- what requests may ask (requests.Desk) --------------------------------------------------------
 
@@ -256,12 +256,14 @@ class Engine:
         )
         agents = self.services.settings.agents
         providers = self._providers.limits(self.goals, self.services.settings, self.services.now())
+        queued = list(self.services.queued.values())
+        caps = {name: cap - queued.count(name) for name, cap in providers.caps.items()}
         look = agents.memory_mb and not self.is_idle()
         memory = memory_room(agents.memory_mb) if look else None
         return Limits(
             settings.max_parallel,
             hold,
-            providers.caps,
+            caps,
             memory,
             self._agent_of,
             self.services.settings.converge.speculate,
@@ -340,6 +342,7 @@ class Engine:
             case VerifyGoal():
                 return verify_goal(services, self.gatekeeper, goal)
             case StartAttempt():
+                reclaim(services)
                 return start_attempt(services, self.gatekeeper, goal, goal.tasks[job.task])
             case RecoverAttempt():
                 return recover_attempt(services, goal, goal.tasks[job.task])
@@ -349,8 +352,6 @@ class Engine:
                 return self.lander.recover(goal)
             case Operate():
                 return self._operate(goal, job.request)
-            case StepIn():
-                return step_in(services, goal, goal.operations[job.request])
             case CheckGoal():
                 return check_goal(services, self.gatekeeper, goal)
             case FinishGoal():

@@ -95,5 +95,12 @@ def _note(goal: GoalStatus, landing: Mapping[str, Any], tasks: Sequence[str]) ->
         f"tasks: {', '.join(tasks)}" if tasks else f"{landing['purpose']}",
         f"gate: {gate.get('result', 'green')}, {said}",
         f"tree: {landing['tree']}",
+        *(_reviewed(goal, name) for name in tasks if goal.tasks[name].review),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _reviewed(goal: GoalStatus, name: str) -> str:
+    """Who looked at a task's change, and what came of it."""
+    review = goal.tasks[name].review or {}
+    return f"review of {name}: {str(review['verdict']).replace('_', ' ')} by {review['by'] or 'a person'}"

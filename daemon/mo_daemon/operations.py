@@ -14,13 +14,14 @@ from typing import Any
 from mo_daemon import names
 from mo_daemon.landing import Lander, evidence
 from mo_daemon.services import Services
+from mo_daemon.stepping_in import step_in
 from mo_daemon.testids import Tests
 from mo_git import dag
 from mo_git.errors import Exit, MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.fast_forward import FastForward, Refusal
 from mo_git.git.merge import Merge
-from mo_git.goal_status import GoalStatus, Operation
+from mo_git.goal_status import STEPPING_IN, GoalStatus, Operation
 from mo_git.ledger.writer import LedgerFull
 from mo_git.model import Kind, NewFact, TaskState
 
@@ -30,7 +31,7 @@ RACES = 5  # times that the target may move under a landing before it gives up
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Carries out land, sync and rollback.  A MoError is a refusal: nothing moved."""
+    """Carries out land, sync and rollback, take and give.  A MoError is a refusal: nothing moved."""
 
     services: Services
     lander: Lander
@@ -38,6 +39,8 @@ class Operator:
     async def operate(self, goal: GoalStatus, operation: Operation) -> dict[str, Any]:
         """Perform, record the end, return the outcome document for whoever asked."""
         arguments = operation.arguments
+        if operation.name in STEPPING_IN:
+            return await step_in(self.services, goal, operation)
         try:
             match operation.name:
                 case "land":

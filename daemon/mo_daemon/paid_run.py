@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mo_daemon.harvest import AttemptFailed
 from mo_daemon.purse import Halted
 from mo_daemon.services import Services, out_of_space
 from mo_git.goal_status import GoalStatus
+from mo_git.ledger.writer import LedgerBroken
 from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, Phase
 
 COMMAND = "command"
@@ -60,12 +62,7 @@ class PaidRun:
             return await self._run(job, env, deadlines, cell, started, None)
         await self._wait_for_money()
         with self.services.purse.open(self.name, self.goal.id, self.agent.name) as spending:
-            try:
-                return await self._run(job, env, deadlines, cell, started, spending.halt)
-            except asyncio.CancelledError:
-                if spending.usage is not None:
-                    self.services.record(self.usage(Outcome(None, usage=spending.usage)))
-                raise
+            return await self._run(job, env, deadlines, cell, started, spending.halt)
 
     async def _wait_for_money(self) -> None:
         """Until what runs now leaves enough for one more."""
@@ -109,6 +106,7 @@ class PaidRun:
                 must_stop=self._over_budget,
                 is_interrupted=self._is_interrupted,
                 halt=halt,
+                cut=self._cut,
                 cell=cell,
             )
         except OSError as error:
@@ -134,6 +132,13 @@ class PaidRun:
             "started": began,
         }
         return [NewFact(self.goal.id, Kind.RUN_ENDED, data, self.task, self.n)]
+
+    def _cut(self, usage: Usage) -> None:
+        """What a run used that is ended from outside was paid for all the same."""
+        task = self.goal.tasks.get(self.task)
+        session = task.attempts[-1].session if task is not None and task.attempts else ""
+        with suppress(LedgerBroken):  # ends the daemon by itself
+            self.services.record(self.usage(Outcome(None, usage=usage, session=session)))
 
     def _is_interrupted(self) -> bool:
         """Whether a person has something to say to the agent at once."""

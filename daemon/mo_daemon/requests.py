@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from mo_daemon import stepping_rules
 from mo_daemon.decide import attempt_key, landing_key
 from mo_daemon.routing import Choice, NoAgent
 from mo_git import dag
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
-from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
+from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.ledger.records import goal_from_data
 from mo_git.lifecycle import has_ended
-from mo_git.model import PERSON, PROVIDERS, GoalSpec, GoalState, Kind, NewFact, Phase, TaskSpec, TaskState
+from mo_git.model import PROVIDERS, GoalSpec, GoalState, Kind, NewFact, TaskSpec, TaskState
 from mo_git.plan import plan_from_data, plan_to_data
 from mo_git.plan_edit import refuse_begun, with_changes
 from mo_git.text import count
@@ -38,8 +39,6 @@ class Desk(Protocol):
 
 
 Answer = dict[str, Any] | None
-# Where an agent's turn is to come, or to end.
-HEARING = AT_WORK | {TaskState.PENDING, TaskState.WAITING}
 Handler = Callable[[Desk, str, Mapping[str, Any]], Answer]
 
 
@@ -302,7 +301,7 @@ def _take(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     """The task is the person's from now on; what runs for it is stopped, then its worktree is handed over."""
     goal = desk.goal(payload["goal"])
     task = _task(goal, payload["task"])
-    _refuse_to_take(goal, task)
+    stepping_rules.refuse_to_take(goal, task)
     ask = {"request": name, "operation": "take", "arguments": {"task": task.spec.id}}
     facts = [NewFact(goal.id, Kind.OPERATION_REQUESTED, ask)]
     if task.state is not TaskState.TAKEN:
@@ -315,75 +314,21 @@ def _take(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     return None
 
 
-def _refuse_to_take(goal: GoalStatus, task: TaskStatus) -> None:
-    named = f"{goal.id}/{task.spec.id}"
-    if task.state is TaskState.LANDED:
-        hint = f"mo rollback {named} takes it back; or give a new goal what is to change"
-        raise MoError(f"{named} has landed as {task.landed_commit[:10]}: there is nothing to take", hint)
-    if task.satisfied:
-        raise MoError(f"{named} is {task.state}: there is nothing to take", f"mo retry {named} does it again")
-    if goal.intent is not None and task.spec.id in goal.intent["tasks"]:
-        raise MoError(f"{named} is landing right now", f"mo status {goal.id}")
-    if any(op.arguments.get("task") == task.spec.id for op in goal.pending_operations()):
-        raise MoError(f"{named} is being handed over already", f"mo status {goal.id}")
-    if goal.started_at is None or goal.awaits_person or goal.needs_plan:
-        hint = f"mo edit {named} changes it before it starts"
-        raise MoError(f"{goal.id} has not started: it is {goal.state}", hint)
-    missing = [name for name in task.spec.depends_on if not goal.tasks[name].satisfied]
-    if missing and not task.attempts:
-        hint = f"take it when they have, or change it before it starts: mo edit {named}"
-        raise MoError(f"{named} builds on what has not landed: {', '.join(missing)}", hint)
-
-
 def _give(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     """What the person made is looked at as an attempt, or left aside (`back`)."""
     goal = desk.goal(payload["goal"])
-    task, back = _task(goal, payload["task"]), bool(payload.get("back"))
-    named = f"{goal.id}/{task.spec.id}"
-    if task.state is not TaskState.TAKEN:
-        raise MoError(f"{named} is not taken: it is {task.state}", f"mo take {named}")
-    if any(op.arguments.get("task") == task.spec.id for op in goal.pending_operations()):
-        raise MoError(f"{named} is being handed over just now", f"mo status {goal.id}, then again")
-    if task.lent is None:
-        raise MoError(f"{named} was not handed over", f"mo take {named}")
+    facts = stepping_rules.give(goal, _task(goal, payload["task"]), name, payload)
     desk.check_settings()
-    arguments = {"task": task.spec.id, "back": back, "hint": str(payload.get("hint", ""))}
-    ask = {"request": name, "operation": "give", "arguments": arguments}
-    facts = [*_reopen(goal, "given back"), NewFact(goal.id, Kind.OPERATION_REQUESTED, ask)]
-    if not back:
-        place = {key: task.lent[key] for key in ("worktree", "branch", "base", "upon")}
-        who = {"provider": PERSON, "model": "", "phase": Phase.EXECUTE, "by": str(payload.get("by", ""))}
-        facts.append(
-            NewFact(goal.id, Kind.GIVEN, {"token": name, **place, **who}, task.spec.id, task.attempt + 1)
-        )
-    desk.record(facts)
+    desk.record([*_reopen(goal, "given back"), *facts])
     return None
 
 
 def _say(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     """A person's words for a task's agent: at its next turn, or (`now`) by an interruption."""
     goal = _open_goal(desk, payload)
-    task, text, now = _task(goal, payload["task"]), str(payload["text"]).strip(), bool(payload.get("now"))
-    named = f"{goal.id}/{task.spec.id}"
-    if not text:
-        raise MoError("there is nothing to say", f"mo attach {named} --send TEXT", Exit.USAGE)
-    if not task.spec.by_agent:
-        raise MoError(
-            f"{named} is done by no agent: nobody would hear it", f"mo edit {named}; mo take {named}"
-        )
-    if task.state not in HEARING:
-        raise MoError(f"{named} is {task.state}: its agent has no turn to come", _unheard(task, named))
-    data = {"text": text, "now": now, "by": str(payload.get("by", ""))}
-    desk.record([NewFact(goal.id, Kind.SAID, data, task.spec.id)])
-    if task.state not in AT_WORK:
-        return _ok(f"{named} is told when it starts")
-    return _ok(f"{named} is interrupted to be told" if now else f"{named} is told when its agent's turn ends")
-
-
-def _unheard(task: TaskStatus, named: str) -> str:
-    if task.state is TaskState.TAKEN:
-        return f"you have it; mo give --back --with TEXT {named} leaves it to its agent"
-    return f"mo take {named}" if not task.ended else f"mo retry --with TEXT {named}"
+    fact, message = stepping_rules.say(goal, _task(goal, payload["task"]), payload)
+    desk.record([fact])
+    return _ok(message)
 
 
 def _edit(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:

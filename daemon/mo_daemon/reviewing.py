@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from mo_daemon import attempt_place, environment, execution, harvest, templates
+from mo_daemon.agent_run import PROMPT
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.agents.stream import answer_in
 from mo_daemon.allowance import runs_of
@@ -159,6 +161,8 @@ async def _correct(ours: _Review, verdict: Verdict, evidence: Evidence) -> Work:
     attempt = ours.attempt
     while True:
         await _turn(attempt, attempt.agent.name)
+        with suppress(FileNotFoundError):  # what it was told before is kept, too
+            (attempt.run_dir / PROMPT).rename(attempt.run_dir / f"prompt-{ours.corrections + 1}.md")
         attempt.asked = asked(verdict, evidence)
         ours.record(Kind.REWORK_STARTED, by=verdict.by)
         ours.corrections += 1
@@ -229,7 +233,8 @@ async def _failed(ours: _Review, choice: Choice, outcome: Outcome) -> None:
         until = step.not_before if other is not None and other.agent == choice.agent else until
     else:
         ours.given_up[choice.agent] = outcome.reason
-    data = {"class": failure, "reason": outcome.reason, "not_before": until}
+    stated = {"not_before": until, "retry_at": outcome.retry_at}
+    data = {"class": failure, "reason": outcome.reason, **stated}
     ours.record(Kind.REVIEW_FAILED, provider=choice.agent, **data)
     while (left := until - services.now()) > 0:
         await asyncio.sleep(min(LOOK_SECONDS, left))
@@ -296,13 +301,17 @@ async def _prompt(ours: _Review, reads: frozenset[str], work: Work, evidence: Ev
 
 
 async def _turn(attempt: Attempt, agent: str) -> None:
-    """Wait until one more run of this agent is within its limits: attempts that start have the same ones."""
+    """Wait until one more run of this agent is within its limits; it goes before attempts that start."""
     services = attempt.services
-    entry = services.settings.roster.get(agent)
-    most = (entry.max_parallel if entry else 0) or services.settings.agents.max_parallel
+    services.queued[attempt.name] = agent
     try:
-        while (why := services.closed.get(agent, "")) or runs_of(services.goals.values(), agent) >= most:
-            services.doing[attempt.name] = f"waits: {why or f'{most} {agent} runs are at work'}"
+        while (why := services.closed.get(agent, "")) or _is_full(services, agent):
+            services.doing[attempt.name] = f"waits: {why or f'the runs of {agent} that are at work'}"
             await asyncio.sleep(LOOK_SECONDS)
     finally:
+        del services.queued[attempt.name]
         services.doing.pop(attempt.name, None)
+
+
+def _is_full(services: Services, agent: str) -> bool:
+    return runs_of(services.goals.values(), agent) >= services.most(agent)

@@ -70,6 +70,7 @@ class Services:
     doing: dict[str, str] = field(default_factory=dict)  # run -> what its agent does just now
     quotas: dict[tuple[str, str], quota.Window] = field(default_factory=dict)  # provider, window -> its use
     purse: Purse = field(default_factory=Purse)  # the runs that cost money now
+    queued: dict[str, str] = field(default_factory=dict)  # attempt -> the agent that it waits to run next
     apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
     closed: Mapping[str, str] = field(default_factory=dict)  # agent -> why its provider takes nothing now
     coming: tuple[Coming, ...] = ()  # conflicts between tasks that are not landed yet; a hint
@@ -103,6 +104,11 @@ class Services:
         """In whose name mo commits, as (name, address); None: its own."""
         name, _, rest = self.settings.git.author.partition("<")
         return (name.strip(), rest.rstrip("> ")) if rest else None
+
+    def most(self, agent: str) -> int:
+        """Runs of an agent at once."""
+        entry = self.settings.roster.get(agent)
+        return (entry.max_parallel if entry else 0) or self.settings.agents.max_parallel
 
     def say(self, run: str, event: Event | None) -> None:
         """What an agent does just now, for people who watch; None: its run has ended."""

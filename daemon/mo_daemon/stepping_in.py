@@ -41,8 +41,8 @@ class _Work:
     base: str
 
 
-async def step_in(services: Services, goal: GoalStatus, operation: Operation) -> None:
-    """Carry out a requested take or give; its end is recorded with what it led to."""
+async def step_in(services: Services, goal: GoalStatus, operation: Operation) -> dict[str, Any]:
+    """Carry out a requested take or give; its end is recorded with what it led to.  The answer."""
     task = goal.tasks[operation.arguments["task"]]
     try:
         if operation.name == "take":
@@ -56,22 +56,33 @@ async def step_in(services: Services, goal: GoalStatus, operation: Operation) ->
         facts, result = [], {"ok": False, "code": code, "message": error.message, "hint": error.hint}
     ended = NewFact(goal.id, Kind.OPERATION_ENDED, {"request": operation.request, **result})
     services.record([*facts, ended])
-    await settle(services)
+    found = services.pool.lent_to(_named(goal, task))
+    if found is not None and not _is_a_persons(task):
+        slot, base = found
+        services.pool.take_back(slot)
+        await close(_by_hand(services, goal, task, slot, base or goal.integration, task.attempt), False)
+    return result
 
 
-async def settle(services: Services) -> None:
-    """Slots of tasks that no person has any more go back to the pool; again after a crash."""
+def reclaim(services: Services) -> None:
+    """Slots that no person has any more, after a crash or a retry: what is in there is kept.  Blocks."""
     for name in services.pool.lent():
         goal_id, _, task_id = name.partition("/")
         goal = services.goals.get(goal_id)
         task = goal.tasks.get(task_id) if goal else None
-        if goal is None or task is None or task.lent is not None or task.state is TaskState.TAKEN:
-            continue
         found = services.pool.lent_to(name)
-        if found is not None:
+        if task is not None and found is not None and not _is_a_persons(task):
             slot, base = found
+            n, when = max(1, task.attempt), int(services.now())
+            if base:
+                harvest.keep(services.repo, slot.path, base, goal_id, task_id, n, when)
             services.pool.take_back(slot)
-            await close(_by_hand(services, goal, task, slot, base or goal.integration, task.attempt), False)
+            services.pool.give_back(slot, hold=services.pool.is_kept(slot))
+
+
+def _is_a_persons(task: TaskStatus) -> bool:
+    """Whether a person has the task's worktree, or is about to get it; also one that was cancelled then."""
+    return task.lent is not None or task.state is TaskState.TAKEN
 
 
 def _named(goal: GoalStatus, task: TaskStatus) -> str:

@@ -27,6 +27,7 @@ from mo_git.views.streams import stream_lines
 _POLL_SECONDS = 0.2
 _STREAM = "stream.jsonl"
 _ATTEMPT_FILES = ("setup.log", "stream.log", _STREAM, "stderr.log", "check.log", "teardown.log")
+_REVIEW = "review-"  # how the directory of a review begins
 _STAMP = re.compile(r"\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)")
 
 
@@ -41,8 +42,8 @@ def command(obj: Context, what: str, follow: bool, since: str | None, raw: bool)
     """Print what the daemon, a goal or an attempt wrote.
 
     Without ID the daemon's log.  GOAL: its events, a line each.  GOAL/TASK or GOAL/TASK#N: what the attempt
-    (the newest one, or the Nth) and its check printed; the stream of claude or codex in words, where > is a
-    tool that it calls, | what came of that, ! trouble.  GOAL/integration: the runs of the gate.
+    (the newest one, or the Nth), its check and its reviews printed; the stream of claude or codex in words,
+    where > is a tool that it calls, | what came of that, ! trouble.  GOAL/integration: the runs of the gate.
     """
     home = open_home(obj)
     start = parse_time(since, time.time()) if since else 0.0
@@ -146,7 +147,13 @@ def _files(
 
 
 def attempt_files(directory: Path) -> Callable[[], list[Path]]:
-    return lambda: [directory / name for name in _ATTEMPT_FILES if (directory / name).exists()]
+    """Those of its reviews last; they are in directories of their own."""
+
+    def found() -> list[Path]:
+        own = [directory / name for name in _ATTEMPT_FILES if (directory / name).exists()]
+        return own + sorted(directory.glob(f"{_REVIEW}*/{_STREAM}"))
+
+    return found
 
 
 def _gate_files(directory: Path) -> Callable[[], list[Path]]:
@@ -216,6 +223,7 @@ class Printer:
             return
         if several and path != self._last:
             gap = "\n" if self._last else ""
-            click.echo(f"{gap}==> {path.name} <==")
+            where = f"{path.parent.name}/" if path.parent.name.startswith(_REVIEW) else ""
+            click.echo(f"{gap}==> {where}{path.name} <==")
         self._last = path
         click.echo(printable(line) if self._on_terminal else line, color=True)
