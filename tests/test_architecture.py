@@ -67,6 +67,7 @@ RULES = (
         "mo_daemon.budget",
         "mo_daemon.quota",
         "mo_daemon.learning",
+        "mo_daemon.notices",
         "mo_daemon.queue",
         "mo_daemon.queue_*",
         "mo_daemon.riders",
