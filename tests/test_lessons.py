@@ -10,6 +10,7 @@ from mo_git.lessons import proposals
 from mo_git.model import Fact, Kind
 from tests.agents import run
 from tests.driver import Mo, plan
+from tests.schemas import problems
 
 
 def failed(task: str, failure: str, reason: str, kind: Kind = Kind.ATTEMPT_FAILED, **more: Any) -> Fact:
@@ -60,7 +61,9 @@ def test_a_person_accepts_or_dismisses(mo: Mo) -> None:
     tasks = [{"id": name, "run": bad, "check": "echo 'no rest' >&2; exit 3"} for name in "abc"]
     other = [{"id": name, "run": ["true"], "no_change": "fail"} for name in "xyz"]
     run(mo, plan([*tasks, *other]), code=1)
-    found = mo.json("lessons")["proposals"]
+    document = mo.json("lessons")
+    assert problems("lessons", document) == []
+    found = document["proposals"]
     first, second = sorted(found, key=lambda one: str(one["failure"]))
     assert (first["failure"], second["failure"]) == ("check_failed", "no_change")
     assert f"mo lessons {first['id']} --accept" in mo("lessons").out

@@ -48,6 +48,15 @@ def command(obj: Context, lesson: str, accept: bool, dismiss: bool, text: str | 
         say(obj, "\n".join(_lines(found, _read(home, FILE))))
 
 
+def proposed(home: Home) -> int:
+    """How many lessons wait for a person."""
+    reader = open_reader(home)
+    try:
+        return len(proposals(reader.failures(), _read(home, SETTLED).split()))
+    finally:
+        reader.close()
+
+
 def _lines(found: list[Lesson], text: str) -> list[str]:
     lines = [printable(line) for line in text.splitlines() if line.strip()]
     for one in found:
