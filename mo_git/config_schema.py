@@ -47,6 +47,16 @@ def _usable(value: dict[str, Command]) -> dict[str, Command]:
     return value
 
 
+_EVENTS = ("goal_started", "goal_ended", "task_landed", "task_failed", "needs_you")
+
+
+def _events(value: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := [name for name in value if name not in _EVENTS]:
+        raise ValueError(f"no event {unknown[0]}; there are {', '.join(_EVENTS)}")
+    return value
+
+
+Events = Annotated[Texts, AfterValidator(_events)]
 Rebuilders = Annotated[
     dict[str, str | tuple[str, ...]], BeforeValidator(_rebuilders), AfterValidator(_usable)
 ]
@@ -246,6 +256,25 @@ class Daemon(Section):
     idle_minutes: float = key(30.0, "minutes without anything to do after which it ends", ge=0)
 
 
+class Notify(Section):
+    """Who is told of what happens; never more than a word, and never waited for."""
+
+    desktop: bool = key(False, "show notifications on the desktop (notify-send, osascript)")
+    command: str = key("", "command (sh -c) run for each, with MO_EVENT, MO_GOAL, MO_TASK...", guarded=True)
+    webhook: str = key(
+        "",
+        "address that each is posted to as JSON",
+        guarded=True,
+        pattern=r"^(https?://\S+)?$",
+        allowed='an address such as "https://example.com/hook"',
+    )
+    events: Events = key(
+        ("goal_ended", "needs_you"),
+        "of these: goal_started, goal_ended, task_landed, task_failed, needs_you",
+    )
+    per_minute: int = key(10, "notifications in a minute at most; the next one counts the others", ge=1)
+
+
 class Log(Section):
     """The daemon's log."""
 
@@ -286,6 +315,7 @@ class Config(Section):
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)
     daemon: Daemon = Field(default_factory=Daemon)
+    notify: Notify = Field(default_factory=Notify)
     log: Log = Field(default_factory=Log)
 
     @cached_property

@@ -59,16 +59,8 @@ SPAWNING = (
 
 WORDS = ("mo_git.model", "mo_git.errors")
 RULES = (
-    *(
-        "mo_git.dag",
-        "mo_git.globs",
-        "mo_git.goal_facts",
-        "mo_git.goal_status",
-        "mo_git.lifecycle",
-        "mo_git.plan",
-        "mo_git.plan_*",
-    ),
-    *("mo_git.flakes", "mo_git.iteration_state", "mo_git.tomltext", "mo_git.values"),
+    *("mo_git.dag", "mo_git.globs", "mo_git.goal_*", "mo_git.lifecycle", "mo_git.plan", "mo_git.plan_*"),
+    *("mo_git.flakes", "mo_git.iteration_state", "mo_git.lessons", "mo_git.tomltext", "mo_git.values"),
     *(
         "mo_daemon.decide",
         "mo_daemon.allowance",
@@ -77,6 +69,7 @@ RULES = (
         "mo_daemon.budget",
         "mo_daemon.quota",
         "mo_daemon.learning",
+        "mo_daemon.notices",
         "mo_daemon.queue",
         "mo_daemon.queue_*",
         "mo_daemon.riders",

@@ -166,3 +166,55 @@ def test_many_that_spend_at_once_stop_at_the_budget(mo: Mo) -> None:
     assert goal["reason"].startswith("the goal's budget of $2.00 is spent ($2.")
     assert 2 <= goal["cost_usd"] <= 2.15 + 1e-9
     assert {name for _, found in endings(goal).values() for name in found} <= {"budget", "crowded"}
+
+
+FOREVER = f"{INIT}\nn=1\n{spends(10000)}\nexec sleep 600"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "stopped", "killed"])
+def test_what_an_agent_that_is_ended_has_cost_counts(mo: Mo, how: str) -> None:
+    """Also where it could not tell any more."""
+    use(mo, FOREVER)
+    file = mo.repo.path.parent / "plan.json"
+    file.write_text(plan(tasks(["a"], model="claude-sonnet-4-5", max_attempts=5)))
+    mo("do", f"@{file}", "--detach")
+    stream = mo.home.run_dir(mo.goal().id, "a", 1) / "stream.jsonl"
+    mo.wait_for(lambda: stream.exists() and b"assistant" in stream.read_bytes())
+    if how == "cancelled":
+        mo("cancel", "@last")
+    elif how == "stopped":
+        mo("daemon", "stop")
+    else:
+        mo.kill()
+        mo("daemon", "start")
+    mo.wait_for(lambda: mo.goal().tasks["a"].attempts[0].spent.cost_usd > 0)
+    assert mo.goal().tasks["a"].attempts[0].spent.cost_usd == pytest.approx(0.15)
+    mo("cancel", "@last", code=None)
+
+
+LIMIT = {"status": "allowed", "resetsAt": 4102444800, "rateLimitType": "five_hour", "utilization": 0.8}
+
+
+def test_the_rest_of_a_subscription_stays_with_the_person(mo: Mo) -> None:
+    told = json.dumps({"type": "rate_limit_event", "rate_limit_info": LIMIT})
+    use(mo, f"{INIT}\necho {shlex.quote(told)}\n{WORK}\n{says()}")
+    file = mo.repo.path.parent / "plan.json"
+    file.write_text(plan(tasks(["a", "b"])))
+    mo("do", f"@{file}", "--detach", "-j", "1")
+    goal = mo.goal().id
+    mo.wait_for(lambda: "landed" in mo.states().values())
+    why = "80% of claude's five hour limit is used, the rest is yours (quota.reserve) until 2"
+
+    def waits() -> bool:
+        found = (mo.home.read_status() or {"goals": [{}]})["goals"][0].get("waits", [])
+        return any(one["why"].startswith(why) and one["tasks"] == 1 for one in found)
+
+    mo.wait_for(waits)
+    mo("daemon", "stop")
+    mo("daemon", "start")  # it is known still
+    mo.wait_for(waits)
+    assert sorted(mo.states().values()) in (["landed", "pending"], ["landed", "ready"])
+    use(mo, f"{WORK}\n{says()}", quota={"reserve": 0})
+    file.write_text(plan([{"id": "other", "run": ["true"]}]))
+    mo("do", f"@{file}")  # settings are read again
+    mo.wait_for(lambda: set(mo.states(goal).values()) == {"landed"})

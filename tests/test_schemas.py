@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from mo_git.model import ENDED_GOAL, GoalState, TaskState
+from mo_git import lessons
+from mo_git.lessons import Lesson
+from mo_git.model import ENDED_GOAL, Fact, GoalState, TaskState
+from mo_git.views.cost import cost_document
 from tests.schemas import DIRECTORY, DRAFT, problems, schema
 
-NAMES = ("do", "flakes", "show", "status")
+NAMES = ("cost", "do", "flakes", "lessons", "show", "status")
 
 ATTEMPT = {
     "n": 1,
@@ -109,6 +112,9 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("do", {"event": "task_landed", "goal": "g-1", "task": "a", "at": 1.0, "more": True}),
     ("do", {"event": "goal_ended", "goal": "g-1", "state": "done"}),
     ("flakes", FLAKES),
+    ("cost", cost_document([], "day")),
+    ("cost", cost_document([Fact(1, 0.0, "g-1", "a", 1, "usage", {"cost_usd": 0.5})], "task", "g-1")),
+    ("lessons", lessons.document([Lesson("a1b2c3", "crash", "Do not.", 3, ("g/a", "g/b"))], "- Do.")),
     ("show", SHOW),
     ("status", STATUS),
 ]

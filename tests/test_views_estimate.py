@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,6 +49,17 @@ THREE = [usage("a", 0.2), usage("b", 0.5), usage("c", 0.3)]
 )
 def test_estimates(found: Estimate, expected: Estimate) -> None:
     assert found == expected
+
+
+def test_tasks_of_the_same_complexity_count_where_there_are_enough() -> None:
+    hard = [
+        replace(fact, task=f"h{n}", data={**fact.data, "cost_usd": 4.0, "complexity": "complex"})
+        for n, fact in enumerate(THREE)
+    ]
+    found = of(prompt("a", complexity="complex"), history=[*THREE, *hard])
+    assert (found.low_usd, found.high_usd, found.samples) == (4.0, 4.0, 3)
+    found = of(prompt("a", complexity="simple"), history=[*THREE, *hard])  # none of those: all count
+    assert (found.low_usd, found.high_usd, found.samples) == (0.3, 4.0, 6)
 
 
 def test_two_samples_are_too_few() -> None:

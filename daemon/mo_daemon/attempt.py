@@ -40,6 +40,7 @@ from mo_daemon.resolving import Conflict
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.runners import argv_of
 from mo_daemon.services import Services, last_line, out_of_space, tail
+from mo_daemon.unpaid import usage_of_lost
 from mo_daemon.worktrees import Slot
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs
@@ -427,8 +428,10 @@ async def recover_attempt(services: Services, goal: GoalStatus, task: TaskStatus
         kept = await _keep(services, goal.id, task.spec.id, last.n, slot, last.base)
     reason = "the daemon ended while this attempt ran"
     data = {"class": FailureClass.LOST, "reason": reason, "kept": kept}
+    used = await usage_of_lost(services, goal, task, last)
     services.record(
         [
+            *used,
             NewFact(goal.id, Kind.ATTEMPT_FAILED, data, task.spec.id, last.n),
             *setbacks.follow_up(services, goal, task, last.n, FailureClass.LOST, reason),
         ]

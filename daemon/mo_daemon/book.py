@@ -31,6 +31,7 @@ class Book:
         goals: Mapping[str, GoalStatus],
         now: Callable[[], float],
         changed: Callable[[], None],
+        tell: Callable[[Sequence[Fact]], None] = lambda _facts: None,
     ) -> None:
         self.goals: dict[str, GoalStatus] = dict(goals)
         self.seq = max((goal.last_seq for goal in self.goals.values()), default=0)
@@ -39,6 +40,7 @@ class Book:
         self._ledger = ledger
         self._now = now
         self._changed = changed
+        self._tell = tell
         self._waiting: list[NewFact] = []
 
     # -- reading --------------------------------------------------------------------------------------
@@ -106,6 +108,7 @@ class Book:
             effect = apply(self.goals[fact.goal], fact)
             where = f"{fact.goal}/{fact.task}#{fact.attempt}" if fact.task else fact.goal
             log.info("%s %s%s", where, fact.kind, "" if effect else " (late, no effect)")
+        self._tell(recorded)
         self._changed()
         return recorded
 

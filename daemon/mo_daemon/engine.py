@@ -43,6 +43,7 @@ from mo_daemon.forecast import still, unfinished
 from mo_daemon.foresight import Foresight
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
+from mo_daemon.notifier import Notifier
 from mo_daemon.operations import Operator
 from mo_daemon.paid_run import COMMAND
 from mo_daemon.planning import assign_planner, plan_goal
@@ -66,6 +67,7 @@ from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec, TaskState
 log = logging.getLogger("mo")
 
 _AHEAD = "look ahead"  # key of the job that looks for conflicts to come
+_TELL = "notify"  # key of the job that tells people what has happened
 _LOOK = "look"  # key of the job that compares the repository with the last look
 LAST_SECONDS = 6.0  # for work that did not end in time when the daemon stops
 
@@ -83,7 +85,8 @@ class Engine:
 
     def __init__(self, services: Services, about: Mapping[str, Any], reload: Callable[[], None]) -> None:
         self.services = services
-        self.book = Book(services.ledger, services.goals, services.now, self.look)
+        self.notifier = Notifier(services)
+        self.book = Book(services.ledger, services.goals, services.now, self.look, self.notifier.take)
         self.goals = services.goals = self.book.goals
         services.record = self.book.record
         self.gatekeeper = Gatekeeper(services)
@@ -215,6 +218,8 @@ class Engine:
         if not self.stopping:
             self._look_out()
             self._look_ahead()
+            if self.notifier.is_due and _TELL not in self._jobs:
+                self._start(frozenset({_TELL}), "", self.notifier.deliver())
         if self._jobs or not self.is_idle():
             self.active_at = self.services.now()
         self._publish(at_once=answered)
@@ -429,7 +434,7 @@ class Engine:
     # -- status ---------------------------------------------------------------------------------------
 
     def _publish(self, *, at_once: bool) -> None:
-        jobs = self._jobs.keys() - {_LOOK, _AHEAD}
+        jobs = self._jobs.keys() - {_LOOK, _AHEAD, _TELL}
         try:
             self._publisher.publish(self.book.seq, jobs, self._limits(), at_once=at_once)
         except MoError as error:

@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "Show what a task or a goal changes."),
     "cost": ("cost", "Show what agents cost, in dollars and tokens."),
     "flakes": ("flakes", "Show tests that pass and fail on the same tree."),
+    "lessons": ("lessons", "Show what agents are taught, and what repeated failures suggest."),
     "review": (
         "review",
         "Show what waits for you; approve it, reject it, say what to change, answer a planner.",

@@ -16,6 +16,7 @@ from mo_git import views
 from mo_git.cli import Context, follow
 from mo_git.cli.client import request
 from mo_git.cli.context import say, use_color
+from mo_git.cli.lessons import proposed
 from mo_git.errors import Exit
 from mo_git.goal_status import GoalStatus
 from mo_git.home import Home
@@ -55,6 +56,8 @@ def follow_to_end(obj: Context, home: Home, goal: str, after: int = 0, *, agree:
         return Exit.INTERRUPTED
     if not obj.json:
         click.echo("\n".join(views.summary_lines(status)))
+        if status.state is not GoalState.DONE and (more := proposed(home)):
+            click.echo(f"  {count(more, 'lesson')} proposed from what failed: mo lessons")
     return exit_code(status)
 
 

@@ -57,6 +57,14 @@ class Reader:
         )
         return facts_of(rows)
 
+    def failures(self, newest: int = 2000) -> list[Fact]:
+        """The newest facts about failed attempts of any goals, and about other tries, oldest first."""
+        rows = self._db.execute(
+            f"SELECT {FACT_COLUMNS} FROM facts WHERE kind IN (?, ?) ORDER BY seq DESC LIMIT ?",
+            (Kind.ATTEMPT_FAILED.value, Kind.RETRY_SCHEDULED.value, newest),
+        )
+        return facts_of(list(rows)[::-1])
+
     def flakes_seen(self) -> list[Seen]:
         """What is known of flaky tests; nothing in a ledger that an older mo made."""
         known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'flakes'").fetchone()

@@ -1,8 +1,9 @@
 """What a plan takes before it runs: how many agents, how many of them at once, what they may cost.  Pure.
 
 Money is US dollars.  The cost of a task is read off from what tasks of the same provider and model cost in
-this repository, retries included: from the lower to the upper quartile.  Where fewer than SAMPLES of them
-are known, FIGURES stand in.  Commands cost nothing.
+this repository, retries included: from the lower to the upper quartile.  Those of its complexity count where
+there are SAMPLES of them, else all.  Where fewer than SAMPLES are known, FIGURES stand in.  Commands cost
+nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FIGURES: Mapping[str, tuple[float, float]] = {
     "complex": (1.00, 5.00),
 }
 
+_Task = tuple[str, str]  # goal and task
 Who = Callable[[TaskSpec], tuple[str, str]]  # provider and model (empty: its default) that would do a task
 
 
@@ -49,14 +51,16 @@ def estimate(plan: Plan, who: Who, history: Iterable[Fact], *, limit: int, budge
     """For a plan; `history` are usage facts of any goals, `limit` is how many tasks may run at once."""
     prompts = [task for task in plan.tasks if task.by_agent]
     known = _costs(history)
-    ranges, used, guessed = [], set(), False
+    ranges, guessed = [], False
+    used: set[_Task] = set()
     for task in prompts:
-        provider = who(task)
-        costs = sorted(known.get(provider, ()))
+        alike = known.get((*who(task), task.complexity), {})
+        samples = alike if len(alike) >= SAMPLES else known.get((*who(task), ""), {})
+        costs = sorted(samples.values())
         if len(costs) >= SAMPLES:
             quarter = (len(costs) - 1) // 4
             ranges.append((costs[quarter], costs[-1 - quarter]))
-            used.add(provider)
+            used |= samples.keys()
         else:
             ranges.append(FIGURES[task.complexity])
             guessed = True
@@ -66,22 +70,21 @@ def estimate(plan: Plan, who: Who, history: Iterable[Fact], *, limit: int, budge
         len(plan.tasks) - len(prompts),
         round(sum(low for low, _ in ranges), 4),
         round(sum(high for _, high in ranges), 4),
-        0 if guessed else sum(len(known[provider]) for provider in used),
+        0 if guessed else len(used),
         budget_usd,
     )
 
 
-def _costs(history: Iterable[Fact]) -> dict[tuple[str, str], list[float]]:
-    """(provider, model) -> what each task cost that it worked on."""
-    tasks: dict[tuple[str, str, str, str], float] = {}
+def _costs(history: Iterable[Fact]) -> dict[tuple[str, str, str], dict[_Task, float]]:
+    """(provider, model, complexity) -> what each task cost that it worked on; complexity "": any."""
+    found: dict[tuple[str, str, str], dict[_Task, float]] = {}
     for fact in history:
         data = fact.data
         if fact.task and data.get("phase") == Phase.EXECUTE:
-            key = (str(data.get("provider", "")), str(data.get("model") or ""), fact.goal, fact.task)
-            tasks[key] = tasks.get(key, 0.0) + float(data.get("cost_usd") or 0.0)
-    found: dict[tuple[str, str], list[float]] = {}
-    for (provider, model, _, _), cost in tasks.items():
-        found.setdefault((provider, model), []).append(cost)
+            who, task = (str(data.get("provider", "")), str(data.get("model") or "")), (fact.goal, fact.task)
+            for complexity in {"", str(data.get("complexity") or "")}:
+                costs = found.setdefault((*who, complexity), {})
+                costs[task] = costs.get(task, 0.0) + float(data.get("cost_usd") or 0.0)
     return found
 
 
