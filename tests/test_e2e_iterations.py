@@ -219,3 +219,21 @@ def test_a_hand_written_plan_can_be_iterated_and_the_daemon_killed(mo: Mo) -> No
     goal = show(mo)
     assert (goal["state"], states(goal)) == ("done", {"first": "landed", "more": "landed"})
     assert [one["progress"] for one in goal["verdicts"]] == [0.5, 1.0]
+
+
+def test_a_goal_that_failed_in_its_only_iteration_goes_on_when_asked_to(mo: Mo) -> None:
+    metric = {"metrics.size": {"command": "echo 1"}}
+    gate = {"command": "test -e README.md", "proof": "off"}
+    use(mo, by_turns("b"), [verdict(60, "b.txt"), verdict(100)], gate=gate, **metric)
+    file = mo.repo.path / ".mo" / "plan.json"
+    file.write_text(plan([{"id": "a", "run": writes("a.txt", "1")}], check="test -e b.txt"))
+    mo("do", "@.mo/plan.json", code=Exit.FAILED)
+    goal = show(mo)
+    assert goal["reason"].startswith("the goal's check failed: exit code 1")
+    assert prompts(mo, "verify") == []
+    mo("resume", goal["id"], "--iterations", "2")
+    mo.wait_for(lambda: mo.goal().ended is not None)
+    goal = show(mo)
+    assert (goal["state"], states(goal)) == ("done", {"a": "landed", "b": "landed"})
+    assert [(one["iteration"], one.get("score")) for one in goal["score"]] == [(1, None), (1, 0.3), (2, 1.0)]
+    assert "the goal's check failed: exit code 1" in prompts(mo, "plan")[0]
