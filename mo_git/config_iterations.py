@@ -28,4 +28,5 @@ class IterationRules(Section):
     plateau: Remedies = key(
         (ESCALATE, PIVOT),
         "what is tried on a plateau, once each: escalate (stronger models), pivot (a new plan)",
+        allowed='a list of "escalate" and "pivot", each at most once',
     )

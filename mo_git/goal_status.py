@@ -265,10 +265,11 @@ class GoalStatus:
 
     @property
     def scored(self) -> bool:
-        """Whether this iteration has its score, at the present head."""
+        """Whether this iteration has its score at the present head; a lone one by its metrics alone."""
         last = self.scores[-1] if self.scores else None
         here = (self.integration, self.iterations.current)
-        return last is not None and (last["commit"], last["iteration"]) == here
+        whole = last is not None and ("score" in last or not self.iterates)
+        return last is not None and whole and (last["commit"], last["iteration"]) == here
 
     @property
     def wants_check(self) -> bool:

@@ -28,14 +28,23 @@ if phase == "work":
     answer = script.get("said", "done")
 else:
     answers = script[phase]
-    answer = answers[min(n, len(answers)) - 1]
+    if isinstance(answers, dict):
+        answer = [answers[found] for found in answers if re.search(found, prompt)][-1]
+    else:
+        answer = answers[min(n, len(answers)) - 1]
     answer = answer if isinstance(answer, str) else json.dumps(answer)
 print(json.dumps({"said": answer, "usd": 1.0}) if script["jsonl"] else answer)
 """
 
 
-def use(mo: Mo, plans: Sequence[Any], verdicts: Sequence[Any], said: str = "done", **tables: Any) -> None:
-    """Settings with an agent `mine` that does everything; the last plan and verdict are repeated."""
+Answers = Sequence[Any] | Mapping[str, Any]  # one after the other, the last one repeated; or by the prompt
+
+
+def use(mo: Mo, plans: Answers, verdicts: Answers, said: str = "done", **tables: Any) -> None:
+    """Settings with an agent `mine` that does everything.
+
+    Answers by the prompt are named by regular expressions; the last one that is found there counts.
+    """
     place = _place(mo)
     place.mkdir(exist_ok=True)
     (place / "agent.py").write_text(_PROGRAM)

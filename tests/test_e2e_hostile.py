@@ -69,7 +69,9 @@ BAD: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(one, marks=() if one in ("cycle", "cut") else pytest.mark.slow) for one in BAD]
+)
 def test_a_plan_that_is_none_is_handed_back_with_what_is_wrong(mo: Mo, kind: str) -> None:
     bad, wrong = BAD[kind]
     use(mo, [bad, GOOD], [])
@@ -82,6 +84,7 @@ def test_a_plan_that_is_none_is_handed_back_with_what_is_wrong(mo: Mo, kind: str
     assert wrong not in outside(second)
 
 
+@pytest.mark.slow
 def test_plans_that_stay_bad_halt_the_goal(mo: Mo) -> None:
     use(mo, [CYCLE], [])
     mo("do", "Say hello.", code=Exit.PERSON)
@@ -99,6 +102,7 @@ def test_a_verdict_that_is_none_is_handed_back_once(mo: Mo) -> None:
     assert "progress is no number from 0 to 100" in told(again)
 
 
+@pytest.mark.slow
 def test_verdicts_that_stay_bad_halt_the_goal(mo: Mo) -> None:
     use(mo, [GOOD], ["<html>"])
     mo("do", "Say hello.", "--iterations", "2", code=Exit.PERSON)

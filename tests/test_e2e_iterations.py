@@ -6,6 +6,8 @@ import time
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from mo_git.errors import Exit
 from mo_git.flakes import SAME_SET, Seen
 from mo_git.ledger.writer import Ledger
@@ -53,6 +55,7 @@ def test_a_goal_that_needs_two_iterations(mo: Mo) -> None:
     assert ", iteration 2 of 5" in mo("status").out
 
 
+@pytest.mark.slow
 def test_without_iterations_nobody_is_asked(mo: Mo) -> None:
     use(mo, [planned(task("hello", {"a.txt": "hello\n"}))], [verdict(0, "all")])
     assert do(mo, iterations=1)["state"] == "done"
@@ -106,6 +109,7 @@ def test_a_plateau_escalates_then_pivots_then_stops(mo: Mo) -> None:
     assert "Take another approach" in told[3]
 
 
+@pytest.mark.slow
 def test_growth_is_no_plateau(mo: Mo) -> None:
     looks = [verdict(40, "x"), verdict(50, "x"), verdict(65, "x"), verdict(100)]
     use(mo, by_turns("a", "b", "c", "d"), looks, iterations={"window": 1})
@@ -141,6 +145,7 @@ def test_a_deterioration_comes_back_to_the_best_commit_and_goes_on_differently(m
     assert "- all" not in told
 
 
+@pytest.mark.slow
 def test_a_second_deterioration_stops_at_the_best_commit(mo: Mo) -> None:
     looks = [verdict(80, "the end"), verdict(30, "all"), verdict(20, "all")]
     use(mo, by_turns("good", "bad", "worse", "more"), looks)
@@ -188,6 +193,7 @@ def test_a_goal_whose_time_is_over_starts_nothing_more(mo: Mo) -> None:
     assert goal["needs"][0]["do"] == f"mo resume {goal['id']}"
 
 
+@pytest.mark.slow
 def test_money_ends_iterations_too(mo: Mo) -> None:
     """A dollar for each plan, task and verdict: the second plan is the fourth."""
     agent = {"output": "jsonl"}
@@ -197,6 +203,7 @@ def test_money_ends_iterations_too(mo: Mo) -> None:
     assert (goal["state"], goal["iteration"], goal["cost_usd"]) == ("over_budget", 2, 4.0)
 
 
+@pytest.mark.slow
 def test_a_hand_written_plan_can_be_iterated_and_the_daemon_killed(mo: Mo) -> None:
     use(mo, by_turns("more"), [verdict(50, "more.txt"), verdict(100)])
     file = mo.repo.path / ".mo" / "plan.json"
@@ -212,3 +219,21 @@ def test_a_hand_written_plan_can_be_iterated_and_the_daemon_killed(mo: Mo) -> No
     goal = show(mo)
     assert (goal["state"], states(goal)) == ("done", {"first": "landed", "more": "landed"})
     assert [one["progress"] for one in goal["verdicts"]] == [0.5, 1.0]
+
+
+def test_a_goal_that_failed_in_its_only_iteration_goes_on_when_asked_to(mo: Mo) -> None:
+    metric = {"metrics.size": {"command": "echo 1"}}
+    gate = {"command": "test -e README.md", "proof": "off"}
+    use(mo, by_turns("b"), [verdict(60, "b.txt"), verdict(100)], gate=gate, **metric)
+    file = mo.repo.path / ".mo" / "plan.json"
+    file.write_text(plan([{"id": "a", "run": writes("a.txt", "1")}], check="test -e b.txt"))
+    mo("do", "@.mo/plan.json", code=Exit.FAILED)
+    goal = show(mo)
+    assert goal["reason"].startswith("the goal's check failed: exit code 1")
+    assert prompts(mo, "verify") == []
+    mo("resume", goal["id"], "--iterations", "2")
+    mo.wait_for(lambda: mo.goal().ended is not None)
+    goal = show(mo)
+    assert (goal["state"], states(goal)) == ("done", {"a": "landed", "b": "landed"})
+    assert [(one["iteration"], one.get("score")) for one in goal["score"]] == [(1, None), (1, 0.3), (2, 1.0)]
+    assert "the goal's check failed: exit code 1" in prompts(mo, "plan")[0]

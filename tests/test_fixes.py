@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mo_daemon.fixes import required, told, trouble, unfixed
 from mo_daemon.testids import Tests
+from mo_git.cli.goals import read_source, with_limits
 from mo_git.errors import Exit, MoError
 from mo_git.model import ALL_RED, Plan, TaskSpec
 from mo_git.plan import parse_goal_file, parse_plan, plan_from_data, plan_to_data
@@ -179,3 +181,16 @@ def test_nothing_to_fix_is_said_at_the_start(red: Mo) -> None:
     goal = do(red, {"id": "nothing", "run": ["true"]}, code=Exit.PERSON)
     assert goal["reason"] == 'nothing to fix: no test fails on the base; leave out fixes = "all-red"'
     assert goal["tasks"][0]["attempts"] == []
+
+
+def test_a_goal_file_and_the_command_line_say_it_too(tmp_path: Path) -> None:
+    (tmp_path / "g.md").write_text('+++\nfixes = "all-red"\niterations = 2\n+++\nMake the tests pass.\n')
+    source = read_source("@g.md", tmp_path)
+    assert (source.plan.fixes, source.plan.iterations) == (ALL_RED, 2)
+    assert with_limits(source, None, None, ()) == source
+    given = with_limits(source, 4, 1.5, ("test_a", "test_b")).plan
+    assert (given.fixes, given.iterations, given.max_hours) == (("test_a", "test_b"), 4, 1.5)
+    assert with_limits(source, None, None, (ALL_RED,)).plan.fixes == ALL_RED
+    with pytest.raises(MoError) as error:
+        with_limits(source, None, None, (ALL_RED, "test_a"))
+    assert error.value.message == "--fixes all-red stands alone"

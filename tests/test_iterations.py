@@ -19,6 +19,8 @@ from mo_daemon.decide import (
     next_wake,
 )
 from mo_daemon.progress import evidence, so_far, unmet
+from mo_daemon.routing import NoAgent
+from mo_git.ledger.records import goal_to_data
 from mo_git.lifecycle import outcome
 from mo_git.model import ALL_RED, Kind, TaskSpec
 from mo_git.views import goal_document, needs
@@ -129,6 +131,16 @@ def test_a_further_plan_brings_new_tasks() -> None:
     assert not plan(story, "d")  # once
     assert actions(story) == [StartAttempt(GOAL, "c")]
     assert goal_document(story.goal)["goal"]["iteration"] == 2
+
+
+def test_who_wants_iterations_needs_somebody_who_plans() -> None:
+    spec = iterated("a").spec
+    desk = Desk(Story(()), NoAgent({"claude": "gone"}))
+    answer = requests.handle(desk, "r", "do", {"goal": goal_to_data(spec)}) or {}
+    assert (answer["code"], answer["message"]) == ("agent", "no agent can plan it: claude: gone")
+    desk = Desk(Story(()))
+    assert (requests.handle(desk, "r", "do", {"goal": goal_to_data(spec)}) or {})["ok"]
+    assert desk.asked == [None, spec.plan.tasks[0]]
 
 
 def test_an_iteration_begins_once() -> None:

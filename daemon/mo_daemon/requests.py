@@ -74,7 +74,8 @@ def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
             "split it, or raise planner.max_tasks",
             Exit.USAGE,
         )
-    for task in [None] if spec.wants_plan else spec.plan.tasks:  # None: the plan itself
+    planned = spec.wants_plan or spec.plan.iterations > 1
+    for task in [*([None] if planned else ()), *spec.plan.tasks]:  # None: the plan itself
         choice = desk.assign(spec, task)
         if isinstance(choice, NoAgent):
             raise _nobody(f"do task {task.id}" if task else "plan it", choice)

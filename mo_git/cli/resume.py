@@ -27,9 +27,10 @@ from mo_git.cli.ids import ID, resolve_goal
 @json_option
 @click.pass_obj
 def command(obj: Context, goal: str, budget: float | None, iterations: int | None) -> None:
-    """Go on with a paused or halted goal, or with --iterations with one that failed.
+    """Go on with a paused or halted goal.
 
-    Tasks that failed are not started again by this; mo retry does that.
+    Tasks that failed are not started again by this; mo retry does that.  With --iterations a goal that failed
+    goes on, too.
     """
     home = open_home(obj)
     payload: dict[str, object] = {"goal": resolve_goal(home, goal)}
