@@ -203,6 +203,22 @@ def test_a_person_approves_what_a_reviewer_would_not(shop: Shop) -> None:
     assert task["review"] == {**CHANGES, "verdict": "approve", "by": getpass.getuser()}
 
 
+def test_on_a_terminal_it_is_asked_what_to_say(shop: Shop) -> None:
+    shop = Shop(shop.mo, shop.place, require="human")
+    goal = shop.do(TASK, code=Exit.PERSON)
+    name = f"{goal['id']}/a"
+    for words in (("diff", "later"), ("comment", "Two, please."), ("approve",)):
+        talk = shop.mo.talk("review", name)
+        talk.wait_for("What do you say? (approve, reject, comment, diff, later)")
+        for word in words:
+            talk.say(word)
+        assert talk.end() == (Exit.PERSON if "later" in words else 0)
+        assert ("+RUNS = 1" in talk.text) == ("diff" in words)
+        shop.mo.wait_for(lambda: shop.mo.states()["a"] in ("awaiting_person", "landed"), 30)
+    shop.mo.wait_for(lambda: shop.mo.states() == {"a": "landed"}, 30)
+    assert shop.landed("a.py") == "RUNS = 2"
+
+
 def test_a_rejected_approach_is_tried_once_more(shop: Shop) -> None:
     shop.verdicts(REJECT, REJECT)
     goal = shop.do(TASK, code=Exit.FAILED)

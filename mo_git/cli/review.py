@@ -61,8 +61,8 @@ def command(
 
     Without GOAL everything that waits: one reason and one next action each.  What is approved is a candidate
     again, and lands when the gate is green.  What is commented goes back to the agent that did it, which
-    goes on from its own work.  On a terminal the planner's questions are asked one after another.  What
-    waits is printed, with exit code 5.
+    goes on from its own work.  On a terminal the planner's questions are asked one after another, and what to
+    say to the change of GOAL/TASK.  What waits is printed, with exit code 5.
     """
     home = open_home(obj)
     if not target:
@@ -79,8 +79,7 @@ def command(
             said = "--answer is for the planner, --approve, --reject or --comment for a task"
             raise MoError(said, "say one of them; --reject may have a --comment", Exit.USAGE)
         task = task or ("" if verdict == "approve" and status.awaits_approval else _only(status))
-        payload = {"goal": goal, "task": task, "verdict": verdict, "by": _who(), "comment": comment or ""}
-        report(obj, request(obj, home, "review", payload, start_daemon=True))
+        _say(obj, home, goal, task, verdict, comment or "")
         return
     given = list(answers)
     if not given and status.awaits_answers and can_ask(obj):
@@ -90,8 +89,31 @@ def command(
         return
     needs = [need for need in views.needs(status) if task in ("", need["task"])]
     _show(obj, home, status, task, needs, with_diff=with_diff)
+    if task and needs and status.tasks[task].doubt and can_ask(obj):
+        verdict, comment = _decide(obj, home, status.tasks[task])
+        if verdict != "later":
+            _say(obj, home, goal, task, verdict, comment)
+            return
     if needs:
         raise click.exceptions.Exit(Exit.PERSON)
+
+
+def _say(obj: Context, home: Home, goal: str, task: str, verdict: str, comment: str) -> None:
+    """Hand a person's verdict to the daemon."""
+    payload = {"goal": goal, "task": task, "verdict": verdict, "by": _who(), "comment": comment}
+    report(obj, request(obj, home, "review", payload, start_daemon=True))
+
+
+def _decide(obj: Context, home: Home, task: TaskStatus) -> tuple[str, str]:
+    """Ask on the terminal what to say to a change: the verdict and its comment."""
+    ways = ["approve", "reject", *(["comment"] if task.spec.by_agent else []), "diff", "later"]
+    while True:
+        way = str(click.prompt("What do you say?", type=click.Choice(ways), default="later"))
+        if way == "diff":
+            _print_diff(obj, home, task)
+            continue
+        text = click.prompt("What has to be changed?") if way == "comment" else ""
+        return way, str(text)
 
 
 def _status(home: Home, goal: str) -> GoalStatus:
