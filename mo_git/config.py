@@ -24,6 +24,7 @@ from mo_git.config_check import (
     wrong_names,
 )
 from mo_git.config_edit import set_value, unset_value
+from mo_git.config_file import render_default_file
 from mo_git.config_layers import (
     CLONE_FILE,
     REPOSITORY_FILE,
@@ -45,7 +46,6 @@ from mo_git.config_schema import (
     key_listing,
     leaves,
     plain,
-    render_default_file,
 )
 from mo_git.errors import Exit, MoError
 from mo_git.tomltext import toml_value

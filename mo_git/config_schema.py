@@ -1,11 +1,10 @@
 """Every key of the settings: name, type, limits, default and one line of documentation.
 
-The file `config.toml` at the repository's root is written from here (`render_default_file`).
+The file `config.toml` at the repository's root is written from here (`config_file`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -19,7 +18,6 @@ from mo_git.config_gate import GATE_INPUTS, Metrics
 from mo_git.config_iterations import IterationRules
 from mo_git.globs import bad_pattern
 from mo_git.model import Command
-from mo_git.tomltext import toml_value
 
 _PRICE = frozenset({"input", "cached_input", "output"})
 
@@ -324,19 +322,20 @@ class Config(Section):
         return roster({"claude": self.claude, "codex": self.codex}, self.agents.entries)
 
 
-def _section(field: FieldInfo) -> type[BaseModel] | None:
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The table that a field holds; None: it holds a value."""
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
     """Leaves of a table, its own keys before its sub-tables."""
-    inner = {name for name, field in model.model_fields.items() if _section(field) or field.default == {}}
+    inner = {name for name, field in model.model_fields.items() if section_of(field) or field.default == {}}
     for name, field in model.model_fields.items():
         if name not in inner:
             yield prefix + name, field
     for name, field in model.model_fields.items():
-        if section := _section(field):
+        if section := section_of(field):
             yield from _walk(section, f"{prefix}{name}.")
         elif name in inner:
             yield prefix + name, field
@@ -370,7 +369,7 @@ def in_entry(dotted: str) -> tuple[str, str]:
 def is_guarded(dotted: str) -> bool:
     """Whether a tracked file can set the key only when it is trusted."""
     field = field_of(dotted)
-    return field is not None and bool(_extra(field)["guarded"])
+    return field is not None and bool(extra_of(field)["guarded"])
 
 
 def key_listing() -> list[tuple[str, Any, str]]:
@@ -386,7 +385,8 @@ def takes_text(name: str) -> bool:
     return kind is str or get_origin(kind) is Literal
 
 
-def _extra(field: FieldInfo) -> dict[str, Any]:
+def extra_of(field: FieldInfo) -> dict[str, Any]:
+    """What `key` noted besides: guarded, allowed, example."""
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
@@ -399,9 +399,9 @@ def allowed(field: FieldInfo) -> str:
     """What the key takes, in words."""
     if words := choices(field):
         return f"one of {', '.join(words)}"
-    if said := _extra(field).get("allowed"):
+    if said := extra_of(field).get("allowed"):
         return str(said)
-    if example := _extra(field).get("example"):
+    if example := extra_of(field).get("example"):
         return f"a table such as {{ {example} }}"
     kind = field.annotation
     if get_origin(kind) is tuple:
@@ -421,63 +421,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_HEAD = """\
-# Every setting of mo with its default.  All are optional.
-#
-# Settings are read from, later ones winning: the user's own file ($XDG_CONFIG_HOME/mo/config.toml), this
-# repository's .mo/config.toml, .mo/local.toml (this clone only), environment variables such as
-# MO_ORCHESTRATOR__MAX_PARALLEL=8, and options of the command line.  `mo config show --origin` says where each
-# value comes from.  Keys marked (trust) count in a git-tracked file only after `mo trust`.
-"""
-
-_EXAMPLE = """
-# One more agent: another account or model of claude or codex, or any other program that takes a prompt.
-# What an entry of kind claude or codex does not say, it takes from the section of its kind.
-"""
-
-
-def render_default_file() -> str:
-    """The text of `config.toml`."""
-    text = _HEAD
-    table = ""
-    for name, field in leaves().items():
-        if field.default == {}:  # a table with keys of the person's own
-            trust = " (trust)" if _extra(field)["guarded"] else ""
-            text += f"\n# {field.description}{trust}\n[{name}]\n# {_extra(field)['example']}\n"
-            table = name
-            continue
-        section, _, last = name.rpartition(".")
-        if section != table:
-            text += _EXAMPLE + _entry_lines() if table == "agents" else ""
-            table = section
-            text += f"\n# {_title(section)}\n[{section}]\n"
-        text += f"# {field.description}{' (trust)' if _extra(field)['guarded'] else ''}\n"
-        if field.default is None:
-            text += f"# {last} =\n"
-        else:
-            text += f"{last} = {toml_value(plain(field.default))}\n"
-    return text
-
-
-def _entry_lines() -> str:
-    """The keys of an entry, as comments."""
-    text, table = "# [agents.NAME]\n", ""
-    for name, field in entry_leaves().items():
-        section, _, last = name.rpartition(".")
-        if section != table:
-            table = section
-            text += f"# [{ENTRY}{section}]\n"
-        default = "" if field.default is None else f" {toml_value(plain(field.default))}"
-        words = f", one of {', '.join(choices(field))}" if choices(field) else ""
-        trust = " (trust)" if _extra(field)["guarded"] else ""
-        text += f"# {last} ={default}  # {field.description}{words}{trust}\n"
-    return text
-
-
-def _title(section: str) -> str:
-    model: type[BaseModel] = Config
-    for part in section.split("."):
-        model = _section(model.model_fields[part]) or model
-    return re.sub(r"\s+", " ", model.__doc__ or "")

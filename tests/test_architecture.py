@@ -65,6 +65,7 @@ RULES = (
         "mo_daemon.decide",
         "mo_daemon.allowance",
         "mo_daemon.breakers",
+        "mo_daemon.wake",
         "mo_daemon.escalation",
         "mo_daemon.budget",
         "mo_daemon.quota",

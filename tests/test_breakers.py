@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from mo_daemon.breakers import Breaker, Rules, Run, breakers, starts_left
 from mo_daemon.classify import RetrySettings, TryAgain, next_step
-from mo_daemon.decide import Limits, StartAttempt, attempt_key, decide, next_wake, waits
+from mo_daemon.decide import Limits, StartAttempt, attempt_key, decide, waits
 from mo_daemon.provider_limits import Providers
+from mo_daemon.wake import next_wake
 from mo_git.config import Config
 from mo_git.goal_status import GoalStatus
 from mo_git.lifecycle import apply

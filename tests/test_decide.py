@@ -31,10 +31,10 @@ from mo_daemon.decide import (
     decide,
     keys_of,
     landing_key,
-    next_wake,
     waits,
 )
 from mo_daemon.riders import is_stale, riders, ungated
+from mo_daemon.wake import next_wake
 from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.goal_status import AT_WORK, OPEN_TASK, GoalStatus

@@ -346,7 +346,7 @@ def _starts(
         if not may_start(goal):
             continue
         if goal.needs_plan or goal.wants_verdict:
-            job, due = (PlanGoal if goal.needs_plan else VerifyGoal)(goal.id), _reads_from(goal) <= now
+            job, due = (PlanGoal if goal.needs_plan else VerifyGoal)(goal.id), reads_from(goal) <= now
             agent = limits.agent_of(goal, None) if due and not job.keys & taken else ""
             why = room.refusal(agent) or (limits.refusal(goal, agent) if agent else "")
             if due and not job.keys & taken and not why:
@@ -360,7 +360,7 @@ def _starts(
     return actions, waiting
 
 
-def _reads_from(goal: GoalStatus) -> float:
+def reads_from(goal: GoalStatus) -> float:
     """When the planner, or the verifier, may start."""
     return goal.planning.not_before if goal.needs_plan else goal.iterations.not_before
 
@@ -445,17 +445,3 @@ def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
         if task.spec.group in goal.plan.groups
         and (task.state in AT_WORK or attempt_key(goal.id, task.spec.id) in taken)
     )
-
-
-def next_wake(goals: Mapping[str, GoalStatus], now: float, resets: Iterable[float] = ()) -> float | None:
-    """When the next waiting task, or plan, may start, or an agent may again, if that is in the future."""
-    open_goals = [goal for goal in goals.values() if may_start(goal)]
-    times = [_reads_from(goal) for goal in open_goals if goal.needs_plan or goal.wants_verdict]
-    times += [
-        task.not_before
-        for goal in open_goals
-        for task in goal.tasks.values()
-        if task.state is TaskState.WAITING
-    ]
-    times += [goal.ends_at for goal in open_goals if goal.ends_at is not None]
-    return min((time for time in (*times, *resets) if time > now), default=None)

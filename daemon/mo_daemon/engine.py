@@ -35,7 +35,6 @@ from mo_daemon.decide import (
     Stop,
     VerifyGoal,
     decide,
-    next_wake,
 )
 from mo_daemon.expected import expected_of
 from mo_daemon.finishing import check_goal, finish_goal
@@ -43,23 +42,23 @@ from mo_daemon.forecast import still, unfinished
 from mo_daemon.foresight import Foresight
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
+from mo_daemon.limiting import Limiting
 from mo_daemon.notifier import Notifier
 from mo_daemon.operations import Operator
-from mo_daemon.paid_run import COMMAND
 from mo_daemon.planning import assign_planner, plan_goal
 from mo_daemon.preparing import prepare_goal
-from mo_daemon.provider_limits import Providers
 from mo_daemon.publishing import Publisher
-from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
+from mo_daemon.resources import reap_orphans
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
 from mo_daemon.stepping_in import reclaim
 from mo_daemon.train import run_train
-from mo_daemon.verifying import assign_verifier, verify_goal
+from mo_daemon.verifying import verify_goal
+from mo_daemon.wake import next_wake
 from mo_git import process
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
-from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
+from mo_git.goal_status import AT_WORK, GoalStatus
 from mo_git.ledger.writer import LedgerBroken, LedgerFull
 from mo_git.lifecycle import stands_still
 from mo_git.model import GoalSpec, Kind, NewFact, TaskSpec, TaskState
@@ -96,7 +95,7 @@ class Engine:
         self.foresight = Foresight(services.repo, services.state / "forecast")
         self.stopping = False
         self.active_at = services.now()
-        self._providers = Providers()
+        self._limiting = Limiting(services)
         self._resets: tuple[float, ...] = ()  # when a provider takes more
         self._publisher = Publisher(services, about)
         self._reload = reload
@@ -247,45 +246,9 @@ class Engine:
         )
 
     def _limits(self) -> Limits:
-        settings = self.services.settings.orchestrator
         message, keys = self._no_room
         full = message if self._is_held_back(keys) else ""
-        hold = (
-            self.book.why_not()
-            or full
-            or reason_to_hold(
-                [self.services.home.top, self.services.state],
-                min_free_gb=settings.min_free_disk_gb,
-                max_load_per_cpu=settings.max_load_per_cpu,
-            )
-        )
-        agents = self.services.settings.agents
-        providers = self._providers.limits(self.goals, self.services.settings, self.services.now())
-        queued = list(self.services.queued.values())
-        caps = {name: cap - queued.count(name) for name, cap in providers.caps.items()}
-        look = agents.memory_mb and not self.is_idle()
-        memory = memory_room(agents.memory_mb) if look else None
-        return Limits(
-            settings.max_parallel,
-            hold,
-            caps,
-            memory,
-            self._agent_of,
-            self.services.settings.converge.speculate,
-            frozenset(self.services.apart),
-            providers.closed,
-            providers.starts,
-            providers.resets,
-            self.services.refusal,
-        )
-
-    def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:
-        """Who would do it now; empty for nobody, which the attempt itself has to say."""
-        if task is None:
-            choice = (assign_verifier if goal.wants_verdict else assign_planner)(self.services, goal.spec)
-        else:
-            choice = execution.chosen(self.services, goal, task, execution.avoided(task))
-        return choice.agent if isinstance(choice, Choice) and choice.agent != COMMAND else ""
+        return self._limiting.limits(self.book.why_not() or full, is_idle=self.is_idle())
 
     def _try_requests(self) -> bool:
         try:

@@ -153,7 +153,7 @@ class PaidRun:
         """Asked at every usage event of a running agent."""
         cost = prices.corrected(self.model, usage, self.services.settings.prices)[0].cost_usd
         services = self.services
-        services.purse.note(self.name, cost, usage)
+        services.purse.note(self.name, cost)
         services.stop_spending()
         if why := crowded(*services.money(self.goal), self.agent.name):
             services.purse.spending[self.name].stop(FailureClass.CROWDED, why)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mo_daemon.agents.protocol import Usage
 from mo_daemon.budget import FIRST_STEP_USD, Run
 from mo_git.model import FailureClass
 
@@ -16,14 +15,13 @@ Halted = tuple[FailureClass, str]  # how a run that is ended has failed, and why
 
 @dataclass(slots=True)
 class Spending:
-    """One run; `halt` is given the reason to end now, `usage` is what it told last."""
+    """One run; `halt` is given the reason to end now."""
 
     goal: str
     provider: str
     halt: asyncio.Future[Halted]
     step_usd: float
     cost_usd: float = 0.0
-    usage: Usage | None = None
 
     @property
     def next_usd(self) -> float:
@@ -63,9 +61,9 @@ class Purse:
             if one.cost_usd > 0:
                 self._steps[provider] = one.step_usd
 
-    def note(self, name: str, cost_usd: float, usage: Usage) -> None:
+    def note(self, name: str, cost_usd: float) -> None:
         """A usage event: what the run has cost by now."""
         one = self.spending[name]
         step = cost_usd - one.cost_usd
         one.step_usd = max(one.step_usd, step) if one.cost_usd > 0 else step
-        one.cost_usd, one.usage = max(cost_usd, one.cost_usd), usage
+        one.cost_usd = max(cost_usd, one.cost_usd)

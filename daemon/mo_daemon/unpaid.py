@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mo_daemon import quarters
-from mo_daemon.agents.protocol import Agent, Job, Usage
+from mo_daemon.agents.protocol import Agent, Job, Outcome, Usage
 from mo_daemon.agents.stream import LineSplitter
 from mo_daemon.paid_run import COMMAND, PaidRun
 from mo_daemon.services import Services
@@ -35,7 +35,7 @@ async def usage_of_lost(
     )
     usage = await services.git(_read, agent, job)
     paid = PaidRun(services, goal, agent, last.model, job.phase, f"{name}#{last.n}", task.spec.id, last.n)
-    return paid.usage(usage) if usage != Usage() else []
+    return paid.usage(Outcome(None, usage=usage, session=last.session)) if usage != Usage() else []
 
 
 def _read(agent: Agent, job: Job) -> Usage:
