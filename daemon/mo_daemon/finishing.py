@@ -1,4 +1,4 @@
-"""The end of a goal: its own acceptance check, provenance notes, the recorded end."""
+"""The end of a goal, or of an iteration: its own check, its score, provenance notes, the recorded end."""
 
 from __future__ import annotations
 
