@@ -16,19 +16,9 @@ from mo_git.config_agents import ENTRY, AgentEntry, Agents, Claude, Codex, roste
 from mo_git.config_base import Section, Texts, key
 from mo_git.config_gate import GATE_INPUTS, Metrics
 from mo_git.config_iterations import IterationRules
+from mo_git.config_money import Budget, Notify, Prices, Quota
 from mo_git.globs import bad_pattern
 from mo_git.model import Command
-
-_PRICE = frozenset({"input", "cached_input", "output"})
-
-
-def _prices(value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    if any(set(price) != _PRICE or min(price.values()) < 0 for price in value.values()):
-        raise ValueError("a price has input, cached_input and output, 0 or more")
-    return {model.lower(): price for model, price in value.items()}
-
-
-Prices = Annotated[dict[str, dict[str, float]], AfterValidator(_prices)]
 
 
 def _rebuilders(value: Any) -> Any:
@@ -45,16 +35,6 @@ def _usable(value: dict[str, Command]) -> dict[str, Command]:
     return value
 
 
-_EVENTS = ("goal_started", "goal_ended", "task_landed", "task_failed", "needs_you")
-
-
-def _events(value: tuple[str, ...]) -> tuple[str, ...]:
-    if unknown := [name for name in value if name not in _EVENTS]:
-        raise ValueError(f"no event {unknown[0]}; there are {', '.join(_EVENTS)}")
-    return value
-
-
-Events = Annotated[Texts, AfterValidator(_events)]
 Rebuilders = Annotated[
     dict[str, str | tuple[str, ...]], BeforeValidator(_rebuilders), AfterValidator(_usable)
 ]
@@ -76,28 +56,6 @@ class Retry(Section):
     base_seconds: float = key(30.0, "first wait before a retry; it doubles each time", ge=0)
     max_seconds: float = key(1800.0, "longest wait before a retry", ge=0)
     same_way: int = key(2, "retries after failing the same way (time-out, crash)", ge=0)
-
-
-class Budget(Section):
-    """Money; 0: no limit."""
-
-    goal_usd: float = key(25.0, "US dollars that one goal may spend", ge=0)
-    attempt_usd: float = key(
-        0.0, "US dollars that one attempt of a task may spend; it is tried once more", ge=0
-    )
-    daily_usd: float = key(100.0, "US dollars that all goals here may spend in a day (UTC)", ge=0)
-
-
-class Quota(Section):
-    """Limits of subscriptions."""
-
-    reserve: float = key(
-        0.3,
-        "part of a subscription's window (0 to 1) that agents leave to you; 0: nothing",
-        ge=0,
-        lt=1,
-        allowed="a number from 0 to less than 1",
-    )
 
 
 class SandboxSection(Section):
@@ -252,25 +210,6 @@ class Daemon(Section):
     """The background process."""
 
     idle_minutes: float = key(30.0, "minutes without anything to do after which it ends", ge=0)
-
-
-class Notify(Section):
-    """Who is told of what happens; never more than a word, and never waited for."""
-
-    desktop: bool = key(False, "show notifications on the desktop (notify-send, osascript)")
-    command: str = key("", "command (sh -c) run for each, with MO_EVENT, MO_GOAL, MO_TASK...", guarded=True)
-    webhook: str = key(
-        "",
-        "address that each is posted to as JSON",
-        guarded=True,
-        pattern=r"^(https?://\S+)?$",
-        allowed='an address such as "https://example.com/hook"',
-    )
-    events: Events = key(
-        ("goal_ended", "needs_you"),
-        "of these: goal_started, goal_ended, task_landed, task_failed, needs_you",
-    )
-    per_minute: int = key(10, "notifications in a minute at most; the next one counts the others", ge=1)
 
 
 class Log(Section):

@@ -60,7 +60,7 @@ SPAWNING = (
 WORDS = ("mo_git.model", "mo_git.errors")
 RULES = (
     *("mo_git.dag", "mo_git.globs", "mo_git.goal_*", "mo_git.lifecycle", "mo_git.plan", "mo_git.plan_*"),
-    *("mo_git.flakes", "mo_git.iteration_state", "mo_git.lessons", "mo_git.tomltext", "mo_git.values"),
+    *("mo_git.flakes", "mo_git.iteration_state", "mo_git.tomltext", "mo_git.values"),
     *(
         "mo_daemon.decide",
         "mo_daemon.allowance",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mo_git.lessons import proposals
 from mo_git.model import Fact, Kind
+from mo_git.views.lessons import proposals
 from tests.agents import run
 from tests.driver import Mo, plan
 from tests.schemas import problems

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mo_git import lessons
-from mo_git.lessons import Lesson
 from mo_git.model import ENDED_GOAL, Fact, GoalState, TaskState
+from mo_git.views import lessons
 from mo_git.views.cost import cost_document
+from mo_git.views.lessons import Lesson
 from tests.schemas import DIRECTORY, DRAFT, problems, schema
 
 NAMES = ("cost", "do", "flakes", "lessons", "show", "status")

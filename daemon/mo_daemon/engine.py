@@ -101,10 +101,8 @@ class Engine:
         self._reload = reload
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._no_room: tuple[str, frozenset[str]] = (
-            "",
-            frozenset(),
-        )  # why, and the jobs that are tried again
+        # why, and the jobs that are tried again
+        self._no_room: tuple[str, frozenset[str]] = ("", frozenset())
         self._asked = _Asked()
         self._complaint = ""
         self._looked_at = 0.0

@@ -117,12 +117,14 @@ class Services:
         elif event.kind in (EventKind.TOOL, EventKind.TEXT, EventKind.RETRY) and event.text:
             self.doing[run] = event.text[:120]
 
-    def money(self, goal: GoalStatus) -> tuple[Caps, Spent]:
-        """Limits and spending of a goal, what runs now included."""
+    def money(self, goal: GoalStatus, recorded: float | None = None) -> tuple[Caps, Spent]:
+        """Limits and spending of a goal, what runs now included.
+
+        `recorded`: what today's facts add up to, where that was looked up just now.
+        """
         settings = self.settings
         by_provider = {name: spent.cost_usd for name, spent in goal.spent.items()}
-        now = self.now()
-        today = self.ledger.spent_since(now - now % DAY)
+        today = self.recorded_today() if recorded is None else recorded
         runs = self.purse.runs()
         for run in runs:
             today += run.cost_usd
@@ -135,6 +137,11 @@ class Services:
             {name: entry.max_budget_usd or 0.0 for name, entry in settings.roster.items()},
         )
         return caps, Spent(by_provider, today, goal.id, runs)
+
+    def recorded_today(self) -> float:
+        """US dollars of today's (UTC) usage facts of all goals."""
+        now = self.now()
+        return self.ledger.spent_since(now - now % DAY)
 
     def held(self, goal: GoalStatus, provider: str) -> str:
         """Why a run of this provider has to wait for money that others hold; empty: it has not."""
@@ -153,13 +160,18 @@ class Services:
         if window is not None and quota.is_news(window, self.quotas):
             self.quotas[window.provider, window.name] = window
             data = {"window": window.name, "utilization": window.used, "until": window.until}
-            self.record([NewFact("", Kind.QUOTA, {"provider": provider, **data})])
+            with suppress(LedgerBroken):  # which ends the daemon by itself
+                self.record([NewFact("", Kind.QUOTA, {"provider": provider, **data})])
 
     def stop_spending(self) -> None:
         """End every run, of whatever goal, that counts against a limit which is reached."""
-        for one in list(self.purse.spending.values()):
-            goal = self.goals.get(one.goal)
-            if goal is not None and (why := exhausted(*self.money(goal), one.provider)):
+        recorded = self.recorded_today()
+        found: dict[tuple[str, str], str] = {}  # of a goal and a provider
+        for one in self.purse.spending.values():
+            key = (one.goal, one.provider)
+            if key not in found:
+                found[key] = exhausted(*self.money(self.goals[one.goal], recorded), one.provider)
+            if why := found[key]:
                 one.stop(FailureClass.BUDGET, why)
 
     def environment(self, goal: GoalStatus) -> dict[str, str]:

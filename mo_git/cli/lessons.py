@@ -9,8 +9,8 @@ from mo_git.cli import Context
 from mo_git.cli.context import emit_json, json_option, open_home, open_reader, say
 from mo_git.errors import Exit, MoError
 from mo_git.home import Home
-from mo_git.lessons import Lesson, document, proposals
 from mo_git.text import count, printable
+from mo_git.views.lessons import Lesson, document, proposals
 
 FILE = "lessons.md"
 SETTLED = "lessons.settled"  # a line for each proposal that was accepted or dismissed: its id
