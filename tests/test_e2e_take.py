@@ -10,6 +10,7 @@ import pytest
 
 from mo_git.errors import Exit
 from tests.driver import Mo, plan
+from tests.schemas import problems
 from tests.support import RepoBuilder
 from tests.test_e2e_goal import UNITTEST
 from tests.test_e2e_setbacks import BASE, REBATE, TAX, World, shop
@@ -73,8 +74,9 @@ def test_take_edit_give_lands_across_restarts_of_the_daemon(world: World) -> Non
     world.script("c.do", "cat a.txt > c.txt")
     busy(world, "a")
     done = mo("take", f"{goal}/a")
-    document = mo.json("show", goal)["goal"]
-    (a, _, c) = document["tasks"]
+    document = mo.json("show", goal)
+    assert problems("show", document) == []
+    (a, _, c) = document["goal"]["tasks"]
     place = Path(a["worktree"])
     assert done.out.splitlines()[0] == f"{goal}/a is yours: {place}"
     assert f"when you are done: mo give {goal}/a" in done.out
