@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from mo_git.cli.client import report, request
 from mo_git.cli.context import emit_json, json_option, open_home, open_reader, use_color
 from mo_git.cli.guided import ask, can_ask, send_answers
 from mo_git.cli.ids import ID
-from mo_git.cli.target import resolve_target
+from mo_git.cli.target import resolve_target, who
 from mo_git.errors import Exit, MoError
 from mo_git.git.binary import Git
 from mo_git.git.patch import NO_PROGRAMS, PLAIN, patch
@@ -100,7 +99,7 @@ def command(
 
 def _say(obj: Context, home: Home, goal: str, task: str, verdict: str, comment: str) -> None:
     """Hand a person's verdict to the daemon."""
-    payload = {"goal": goal, "task": task, "verdict": verdict, "by": _who(), "comment": comment}
+    payload = {"goal": goal, "task": task, "verdict": verdict, "by": who(), "comment": comment}
     report(obj, request(obj, home, "review", payload, start_daemon=True))
 
 
@@ -156,14 +155,6 @@ def _only(goal: GoalStatus) -> str:
     raise MoError(
         said, f"name one: mo review {goal.id}/TASK --approve; mo review {goal.id} shows them", Exit.USAGE
     )
-
-
-def _who() -> str:
-    """Who says it, for the records."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no such user in the system's list
-        return ""
 
 
 def _show(
