@@ -31,6 +31,7 @@ GROUPS: Mapping[str, Callable[[Context], Iterator[Row]]] = {
     "cell": rows_sandbox.cell,
     "idle": rows_daemon.idle,
     "many": rows_tasks.many,
+    "slots": rows_tasks.slots,
     "queue": queue_sim.rows,
 }
 

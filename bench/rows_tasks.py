@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from bench.measure import Context, Row, timed
+from bench.measure import Context, Row, alternate, timed
 from bench.shell import Cost, in_parallel, one_by_one
 from bench.world import GATE, Mo, bare_memory, command, daemon, resident_mb, task
 
 AGENTS = 150
 AGENT_SECONDS = 5.0
 CHAIN = 20
+CANDIDATES, CULPRITS = 32, (7, 21)
+GATE_SECONDS = 1.0
 
 
 def independent(context: Context) -> Iterator[Row]:
@@ -91,6 +93,36 @@ def many(context: Context) -> Iterator[Row]:
         bare_memory(),
         "bare python",
         ("value", "<=", 150.0),
+    )
+
+
+def slots(context: Context) -> Iterator[Row]:
+    """Two gates at once against one: candidates of which some break a long gate."""
+    if context.quick:
+        return
+
+    def wall(gates: int) -> float:
+        gate = f"{GATE} && sleep {GATE_SECONDS:g} && test ! -e out/broken"
+        with daemon(gates) as mo:
+            mo.finish([task("base")], "--gate", gate)  # proves it
+            tasks = [task(f"c{number}") for number in range(CANDIDATES)]
+            for culprit in CULPRITS:
+                tasks[culprit]["run"] = ["sh", "-c", f"echo {culprit} > out/broken"]
+            goal = mo.ended(mo("do", mo.plan(tasks), "--gate", gate, "--detach"))
+            out = {name for name, one in goal.tasks.items() if str(one.state) == "ejected"}
+            assert out == {f"c{culprit}" for culprit in CULPRITS}
+            assert goal.ended_at is not None
+            return goal.ended_at - goal.created_at
+
+    found = alternate(context.rounds, {"two": lambda: wall(2), "one": lambda: wall(1)})
+    yield Row(
+        f"{CANDIDATES} candidates with {len(CULPRITS)} culprits, two gates at once",
+        found["two"],
+        "s",
+        found["one"],
+        "one gate at once",
+        ("ratio", "<=", 1.0),
+        f"a gate of {GATE_SECONDS:g} s that says no more than its exit code",
     )
 
 

@@ -118,12 +118,13 @@ def mo_argv() -> list[str]:
 class Mo:
     """`mo` in one repository of a world, and its daemon."""
 
-    def __init__(self, world: World, top: Path) -> None:
+    def __init__(self, world: World, top: Path, gates: int = 1) -> None:
         self.world = world
         self.top = top
         self.home = Home(top, top / ".git")
         (top / ".mo").mkdir()
-        (top / ".mo" / "local.toml").write_text(f"[gate]\ncommand = {json.dumps(GATE)}\n")
+        gate = f"[gate]\ncommand = {json.dumps(GATE)}\nparallel = {gates}\n"
+        (top / ".mo" / "local.toml").write_text(gate)
 
     def __call__(self, *args: str) -> str:
         return self.world.run(*mo_argv(), *args, cwd=self.top)
@@ -184,10 +185,13 @@ class Mo:
 
 
 @contextmanager
-def daemon() -> Iterator[Mo]:
-    """A fresh repository whose daemon runs and has proved the gate already; nothing of it is left."""
+def daemon(gates: int = 1) -> Iterator[Mo]:
+    """A fresh repository whose daemon runs and has proved the gate already; nothing of it is left.
+
+    `gates` may run at once.
+    """
     with world() as here:
-        mo = Mo(here, here.repository())
+        mo = Mo(here, here.repository(), gates)
         try:
             mo.finish([task("warm")])
             yield mo

@@ -125,7 +125,8 @@ def finish(forge: Forge, mo: Mo, goal: str) -> None:
 # -- crash points --------------------------------------------------------------------------------------
 
 FACTS = (
-    "gate_proved goal_started",
+    "goal_started",
+    "gate_proved",
     "attempt_started",
     "agent_ended",
     "candidate",
@@ -146,7 +147,8 @@ INSTANTS = [
 ]
 # Each of these leaves records, refs and programs in another state; the others lie beside one of them.
 TELLING = {
-    *("after request recorded", "after ref base", "after gate_proved goal_started", "after attempt_started"),
+    *("after request recorded", "after ref base", "after goal_started", "before gate_proved"),
+    *("after gate_proved", "after attempt_started"),
     *("after ref task", "after start of sh", "after agent_ended", "before candidate", "after candidate"),
     *("after retry_scheduled", "after gate_started", "after landing_intent", "after ref integration"),
     *("after ref good", "after landing landed", "after goal_ended operation_requested"),

@@ -242,14 +242,33 @@ def test_auto_starts_early_only_where_the_gate_takes_long(mo: Mo) -> None:
     assert [fact.data["upon"] for fact in facts(mo, goal, "attempt_started")] == [{}, {}, {}]
 
 
+def test_agents_do_not_wait_for_the_gate_on_the_base(mo: Mo) -> None:
+    """Where the gate is proved only the baseline is missing; a train waits for it, with all who came."""
+    mo.repo.commit({"hold": ""})
+    go = held(mo)
+    goal = start(mo, [{"id": name, "run": sh(f"echo {name} > {name}; rm -f hold")} for name in "abc"])
+    mo.wait_for(lambda: {state(mo, goal, name) for name in "abc"} == {"candidate"})
+    assert mo.goal(goal).proof is None
+    go.touch()
+    found = finish(mo, goal)
+    assert found.proof is not None
+    assert [sorted(landing["tasks"]) for landing in found.landings] == [["a", "b", "c"]]
+    green_and_whole(mo, found)
+
+
 @pytest.mark.slow
-def test_a_chain_of_five_takes_two_long_gates(mo: Mo) -> None:
-    """With a gate of twenty times the agent: while the first is gated, the others are done on top of it."""
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_chain_of_five_takes_two_long_gates(mo: Mo, warm: bool) -> None:
+    """With a gate of twenty times the agent: while one runs, the tasks are done on top of each other.
+
+    It is that of the first task where the base is known to be green, else that of the base.
+    """
     counted = mo.repo.path.parent / "gates"
     mo.configure(
         gate={"command": f"echo >> {counted}; sleep 20; test -e README.md", "proof": "off", "sandbox": False}
     )
-    run(mo, [{"id": "warm", "run": sh("true")}])  # the baseline is known then
+    if warm:
+        run(mo, [{"id": "warm", "run": sh("true")}])
     counted.write_text("")
     goal = run(
         mo, chain("a", "b", "c", "d", "e", **dict.fromkeys("abcde", "sleep 1; echo $MO_TASK > $MO_TASK"))

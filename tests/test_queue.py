@@ -20,6 +20,7 @@ from mo_daemon.queue import (
     prior,
     step,
     stripped,
+    weighed,
     without,
 )
 
@@ -81,9 +82,11 @@ def test_priors_are_learnt_and_corrected() -> None:
     assert prior(0, 0) == pytest.approx(0.1)
     assert prior(90, 0) == pytest.approx(0.01)
     assert prior(5, 5) == pytest.approx(0.3)
-    assert prior(0, 0) < prior(0, 0, lines=1000) < prior(0, 0, lines=1000, retries=2) < 0.5
-    assert prior(0, 0) == prior(0, 0, lines=80) < prior(0, 0, overlaps=3)
-    assert prior(0, 0, overlaps=50) == prior(0, 0, overlaps=10)
+    assert 0.1 < weighed(0.1, files=100) < weighed(0.1, files=100, retries=2) < 0.5
+    assert weighed(0.1, files=8) == pytest.approx(0.1)
+    assert weighed(0.1) < weighed(0.1, overlaps=3)
+    assert weighed(0.1, overlaps=50) == weighed(0.1, overlaps=10)
+    assert weighed(0.1, checked=True) < 0.06
 
 
 # -- what is done next ----------------------------------------------------------------------------------

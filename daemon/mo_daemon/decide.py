@@ -395,7 +395,7 @@ def may_start(goal: GoalStatus) -> bool:
 
 def _ready(goal: GoalStatus, taken: set[str], limits: Limits, now: float) -> list[TaskStatus]:
     """Tasks that only the limits can hold back."""
-    early = riders.speculates(goal, limits.speculate)
+    early = riders.speculates(goal, limits.speculate, now)
     return [
         task
         for task in goal.tasks.values()

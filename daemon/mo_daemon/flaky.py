@@ -19,12 +19,6 @@ _BAD = (FAILED, ERROR)
 _FEW, _SHARE = 5, 0.1  # where more tests than both differ, something around them broke, not each of them
 
 
-def same_set_differs(first: GateRun, second: GateRun) -> frozenset[str]:
-    """The flaky tests that two runs of the same set of tests on the same tree show; else none."""
-    same = first.tree == second.tree and first.asked == second.asked
-    return mixed(first.tests, second.tests) if same else frozenset()
-
-
 def mixed(first: Tests | None, second: Tests | None) -> frozenset[str]:
     """Tests that passed in one and failed in the other."""
     if first is None or second is None:

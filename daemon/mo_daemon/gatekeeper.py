@@ -285,6 +285,10 @@ class Gatekeeper:
 
     # -- the proof ------------------------------------------------------------------------------------
 
+    async def is_proved(self, goal: GoalStatus) -> bool:
+        """Whether the goal's gate was proved in this environment, by an earlier goal."""
+        return await self._holds(goal, await self.command(goal))
+
     async def _holds(self, goal: GoalStatus, command: GateCommand) -> bool:
         """Whether nothing has to be proved, or this environment's proof is known."""
         services = self._services

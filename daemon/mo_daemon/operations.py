@@ -158,7 +158,10 @@ class Operator:
         facts: Sequence[NewFact],
         what: str,
     ) -> None:
-        run = await self.lander.gatekeeper.judge(goal, commit, baseline)
+        touched = frozenset(
+            await self.services.git(self.services.repo.changed_paths, goal.integration, commit)
+        )
+        run = await self.lander.gatekeeper.judge(goal, commit, baseline, touched=touched)
         self.lander.record_gate(goal, run, tasks)
         if run.result != "green":
             raise MoError(f"{what}: {evidence(run)['why']}", f"log: {run.log}", Exit.GATE)

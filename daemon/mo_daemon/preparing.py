@@ -19,14 +19,17 @@ async def prepare_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalSta
         base = earlier.integration
     goal.base = goal.base or base  # what the proof gates; recorded with GOAL_STARTED below
     await services.git(_make_refs, services, goal, base)
-    pinned = await services.git(adoption.pin, services, goal)
-    proof = await gatekeeper.prove(goal)
-    services.record(
-        [
-            NewFact(goal.id, Kind.GATE_PROVED, proof),
-            NewFact(goal.id, Kind.GOAL_STARTED, {"base": base, "pinned": pinned}),
-        ]
+    started = NewFact(
+        goal.id,
+        Kind.GOAL_STARTED,
+        {"base": base, "pinned": await services.git(adoption.pin, services, goal)},
     )
+    if await gatekeeper.is_proved(goal):  # then only the baseline is left: agents need not wait for it
+        services.record([started])
+        services.record([NewFact(goal.id, Kind.GATE_PROVED, await gatekeeper.prove(goal))])
+    else:
+        proved = NewFact(goal.id, Kind.GATE_PROVED, await gatekeeper.prove(goal))
+        services.record([proved, started])
 
 
 def _make_refs(services: Services, goal: GoalStatus, base: str) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "rides_alone",
     "step",
     "stripped",
+    "weighed",
     "without",
 ]
 
@@ -48,7 +49,7 @@ CLEARED_RISK = 0.02  # what is left of the risk of a candidate whose last set fa
 class Candidate:
     """A task's accepted commit waiting to land; `since` is when it became one.
 
-    `risk` is its chance of being bad (see `prior`), `needs` the tasks whose work it is built on; those that
+    `risk` is its chance of being bad (see `weighed`), `needs` the tasks whose work it is built on; those that
     are no candidates have landed.  `restarts` counts how often its train was broken up, `solo` must not
     share one.
     """
@@ -122,17 +123,24 @@ def rides_alone(candidate: Candidate) -> bool:
     return candidate.solo or candidate.restarts >= STARVED
 
 
-def prior(landed: int, ejected: int, lines: int = 0, overlaps: int = 0, retries: int = 0) -> float:
-    """Chance that a candidate is bad, from what became of others of its provider and kind: Beta(1, 9).
+def prior(landed: int, ejected: int) -> float:
+    """Chance that a candidate is bad, from what became of others of its provider: mean of Beta(1, 9)."""
+    return (1 + ejected) / (10 + landed + ejected)
 
-    `lines` changed, `overlaps` with other candidates and `retries` change the odds: each tenfold above 100
-    lines doubles them, each overlap adds a tenth up to twice, each retry a half up to four times.  Rough on
-    purpose: a wrong prior costs runs, never a verdict.
+
+def weighed(
+    chance: float, *, files: int = 0, overlaps: int = 0, retries: int = 0, checked: bool = False
+) -> float:
+    """The chance of one candidate, from that of its kind and from what is known of itself.
+
+    `files` changed, `overlaps` with other candidates (conflicts to come) and `retries` change the odds: each
+    tenfold above 10 files doubles them, each overlap adds a tenth up to twice, each retry a half up to four
+    times; that it passed a check of its own halves them.  Rough on purpose: a wrong one costs runs, never a
+    verdict.
     """
-    mean = (1 + ejected) / (10 + landed + ejected)
-    factor = (lines / 100) ** 0.3 if lines > 100 else 1.0
-    factor *= min(1 + overlaps / 10, 2.0) * min(1.5**retries, 4.0)
-    odds = mean / (1 - mean) * factor
+    factor = (files / 10) ** 0.3 if files > 10 else 1.0
+    factor *= min(1 + overlaps / 10, 2.0) * min(1.5**retries, 4.0) * (0.5 if checked else 1.0)
+    odds = chance / (1 - chance) * factor
     return odds / (1 + odds)
 
 

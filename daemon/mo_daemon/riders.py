@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from statistics import median
 
-from mo_daemon.queue import Candidate, prior
+from mo_daemon.queue import Candidate, prior, weighed
 from mo_git import dag
 from mo_git.goal_status import IN_QUEUE, GoalStatus, TaskStatus
 from mo_git.model import TaskState
@@ -15,12 +15,19 @@ LONG_RATIO = 5.0  # a gate that takes so many times longer than an attempt is lo
 SHORT_GATE = 10.0  # seconds up to which waiting for a gate is not worth starting early
 
 
-def riders(goal: GoalStatus, risks: Mapping[str, float], steering: Collection[str] = ()) -> list[Candidate]:
+def riders(
+    goal: GoalStatus,
+    risks: Mapping[str, float],
+    steering: Collection[str] = (),
+    clashes: Mapping[str, int] | None = None,
+) -> list[Candidate]:
     """The candidates that may land now, each with those that have to ride ahead of it.
 
     What a candidate depends on has landed, or is the very candidate that it was built on.  `risks`: provider
-    -> how likely a candidate of it is bad; `steering`: tasks that change how the gate runs.
+    -> how likely a candidate of it is bad; `steering`: tasks that change how the gate runs; `clashes`:
+    GOAL/TASK -> with how many unfinished tasks it will conflict (`forecast.counts`).
     """
+    coming = clashes or {}
     eligible = {task.spec.id: task for task in goal.tasks.values() if task.state in IN_QUEUE}
     while out := [name for name, task in eligible.items() if not _may_ride(goal, task, eligible)]:
         for name in out:
@@ -34,7 +41,13 @@ def riders(goal: GoalStatus, risks: Mapping[str, float], steering: Collection[st
             len(dependents[name]),
             task.spec.priority,
             task.since,
-            risks.get(task.provider, prior(0, 0)),
+            weighed(
+                risks.get(task.provider, prior(0, 0)),
+                files=len(task.paths),
+                overlaps=coming.get(f"{goal.id}/{name}", 0),
+                retries=len(task.failures),
+                checked=task.spec.check is not None,
+            ),
             frozenset(other for other in task.upon if other in eligible),
             task.redone + task.failures.count("gate_red"),
             name in steering,
@@ -81,15 +94,18 @@ def rate_of_steady(goals: Mapping[str, GoalStatus]) -> float:
 # -- starting early -----------------------------------------------------------------------------------
 
 
-def speculates(goal: GoalStatus, mode: str) -> bool:
-    """Whether tasks start from what is not gated yet: `auto`, where waiting for a gate is long."""
+def speculates(goal: GoalStatus, mode: str, now: float) -> bool:
+    """Whether tasks start from what is not gated yet: `auto`, where waiting for a gate is long.
+
+    Where none has ended, the one on the goal's base runs since the goal started.
+    """
     if mode != "auto":
         return mode == "always"
     gates = [gate["seconds"] for gate in goal.gates if gate["kind"] == "full" and not gate["cached"]]
-    if not gates and goal.proof and goal.proof.get("seconds"):
-        gates = [goal.proof["seconds"]]
+    if not gates and goal.proof is not None:
+        gates = [goal.proof.get("seconds", 0.0)]
     if not gates:
-        return False
+        gates = [now - (goal.started_at or now)]
     gate = median(gates)
     attempts = [
         attempt.ended_at - attempt.started_at

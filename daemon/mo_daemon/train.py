@@ -14,6 +14,7 @@ from typing import Any
 
 from mo_daemon import names, queue, riders, setbacks
 from mo_daemon.chain import Chain
+from mo_daemon.forecast import counts
 from mo_daemon.gate import GREEN, RED, UNKNOWN, GateRun
 from mo_daemon.gate_run import FULL
 from mo_daemon.landing import Lander, evidence
@@ -36,6 +37,7 @@ CONFLICT = "conflict"  # a verdict: these members do not merge
 async def run_train(lander: Lander, goal: GoalStatus) -> None:
     """Land what can land; ends when nothing is left that could, or when something else has to come first."""
     await lander.services.git(lander.check_head, goal)
+    await lander.gatekeeper.baseline(goal, goal.integration)  # who comes while it runs rides along
     train = _Train(lander, goal)
     try:
         while await train.advance():
@@ -117,7 +119,8 @@ class _Train:
     async def _board(self) -> None:
         """Candidates that came since then get on, behind those that ride."""
         risks = riders.learnt_risks(self.services.goals)
-        waiting = riders.riders(self.goal, risks, await self.lander.steering(self.goal))
+        steering = await self.lander.steering(self.goal)
+        waiting = riders.riders(self.goal, risks, steering, counts(self.services.coming))
         by_name = {one.task: one for one in waiting}
         self.order = [by_name.get(one.task, one) for one in self.order]  # what is learnt changes the risks
         if by_name.keys() == self.aboard.keys():

@@ -14,6 +14,7 @@ import pygit2
 
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 _TREE, _LINK, _SYMLINK = b"40000", b"160000", b"120000"
+_SIGNS = (_TREE + b" ", _LINK + b" ", b" .gitattributes\0")
 _MEMO_LIMIT = 200_000
 
 _Found = tuple[tuple[bytes, bytes, bytes], ...]  # (path, mode, id)
@@ -65,6 +66,8 @@ def _interesting(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
 
     git ignores a `.gitattributes` that is a symbolic link, and names that no checkout may hold.
     """
+    if not any(part in data for part in _SIGNS):  # most trees hold files only: no need to take them apart
+        return []
     return [
         (name, mode, oid)
         for mode, name, oid in _ENTRY.findall(data)

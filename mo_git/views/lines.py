@@ -189,7 +189,7 @@ def _proof(data: Mapping[str, Any]) -> str:
 
 
 def _gate(data: Mapping[str, Any]) -> str | None:
-    """Green gates are told with what landed."""
+    """Green gates are told with what landed.  A run of some tests follows a red one, to be sure of it."""
     result = data.get("result")
     if result == "green":
         return None
@@ -197,7 +197,8 @@ def _gate(data: Mapping[str, Any]) -> str | None:
     failed = data.get("failed_ids") or ()
     shown = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
     about = one_line(shown or str(data.get("reason", "")))
-    return _with(f"gate {result}" + (f" with {tasks}" if tasks else ""), about)
+    again = " in these tests alone" if data.get("kind") == "ids" else ""
+    return _with(f"gate {result}{again}" + (f" with {tasks}" if tasks else ""), about)
 
 
 def _evidence(fact: Fact, goal: GoalStatus) -> list[str]:
