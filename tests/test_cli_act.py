@@ -312,7 +312,7 @@ def test_a_plan_for_agents_says_what_it_takes(repo: RepoBuilder, mo: Mo, home: H
     for provider in ("codex", "claude"):
         for number, cost in enumerate((0.1, 0.2, 0.4)):
             data = {"provider": provider, "model": "", "phase": "execute", "cost_usd": cost}
-            story.tell(Kind.USAGE, f"t{number}", 1, data)
+            story.tell(Kind.USAGE, f"{provider}-{number}", 1, data)
     story.write(home)
     (home.path / "local.toml").write_text("[budget]\ngoal_usd = 0\n[orchestrator]\nmax_parallel = 1\n")
     known = "takes 2 agents (at most 1 at once), about $0.20 to $0.80 (as 6 tasks here did; no budget)"

@@ -16,10 +16,10 @@ from mo_daemon.decide import (
     Stop,
     VerifyGoal,
     decide,
-    next_wake,
 )
 from mo_daemon.progress import evidence, so_far, unmet
 from mo_daemon.routing import NoAgent
+from mo_daemon.wake import next_wake
 from mo_git.ledger.records import goal_to_data
 from mo_git.lifecycle import outcome
 from mo_git.model import ALL_RED, Kind, TaskSpec

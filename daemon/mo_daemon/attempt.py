@@ -81,6 +81,8 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
             return
         contained = {one.spec.id: one.commit for one in upon}
         attempt = await _open(services, goal, task, choice, base, contained, conflict)
+        if attempt is None:
+            return
         hold = False
         try:
             hold = await _work(attempt, ready)
@@ -131,9 +133,14 @@ async def _open(
     base: str,
     upon: Mapping[str, str],
     conflict: Conflict | None,
-) -> Attempt:
-    """Verify the base, take a slot and record the start before anything runs."""
+) -> Attempt | None:
+    """Verify the base, take a slot and record the start before anything runs.
+
+    None: meanwhile the task was skipped, or a person took it.
+    """
     await services.git(_verify_base, services, goal, task, base, upon)
+    if task.state not in (TaskState.PENDING, TaskState.WAITING):
+        return None
     branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
     slot = services.pool.take(branch)
     attempt = attempt_place.attempt_in(services, goal, task, choice, base, slot, task.attempt + 1)
