@@ -12,6 +12,8 @@ from tests.support import RepoBuilder
 from tests.test_e2e_setbacks import World
 from tests.test_e2e_take import ask, begin, busy, hangs, lands
 
+pytestmark = pytest.mark.slow
+
 WAITS = "until [ -e {go} ]; do sleep 0.02; done"
 
 

@@ -579,7 +579,7 @@ def gate_worktree() -> Path:
 def test_what_a_gate_keeps(mo: Mo, keep: list[str]) -> None:
     mo.repo.commit({**FLAT, ".gitignore": "out/\n__pycache__/\n"})
     mo.configure(gate={"command": f"mkdir -p out && echo run >> out/runs && {UNITTEST}", "keep": keep})
-    do(mo, *(task(name, f"{name}.py", "") for name in ("a", "b")))
+    do(mo, task("a", "a.py", ""), {**task("b", "b.py", ""), "depends_on": ["a"]})
     runs = lines(gate_worktree() / "out/runs")
     assert len(runs) == (4 if keep else 1)  # base, unreadable, a, b
 

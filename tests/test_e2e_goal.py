@@ -210,6 +210,7 @@ THIRTEEN: list[dict[str, Any]] = [
 GOOD = [task["id"] for task in THIRTEEN if "breaker" not in task["id"]]
 
 
+@pytest.mark.slow
 def test_of_thirteen_tasks_exactly_the_good_ones_land(mo: Mo) -> None:
     repo = mo.repo
     repo.commit({"pkg/__init__.py": "", "pkg/core.py": "VALUE = 0\n", "colours": COLOURS})

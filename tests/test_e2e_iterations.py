@@ -15,6 +15,8 @@ from tests.driver import Mo, plan, writes
 from tests.scripted import planned, prompts, task, use, verdict
 from tests.test_e2e_gate import show
 
+pytestmark = pytest.mark.slow
+
 
 def do(mo: Mo, *args: str, iterations: int = 5, code: int = 0) -> Any:
     mo("do", "Say hello.", "--iterations", str(iterations), *args, code=code)

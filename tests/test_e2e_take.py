@@ -15,6 +15,8 @@ from tests.support import RepoBuilder
 from tests.test_e2e_goal import UNITTEST
 from tests.test_e2e_setbacks import BASE, REBATE, TAX, World, shop
 
+pytestmark = pytest.mark.slow
+
 SLOW = """import pathlib, time, unittest
 
 

@@ -7,6 +7,7 @@ its own.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -311,10 +312,13 @@ class _Job:
                 stdout=sink,
                 stderr=errors,
             )
-        except OSError as error:
-            sink.feed(f"{argv[0]}: {error.strerror}\n".encode())
+        except (OSError, asyncio.CancelledError) as error:
+            if isinstance(error, OSError):
+                sink.feed(f"{argv[0]}: {error.strerror}\n".encode())
             for stream in filter(None, (sink, errors)):
                 await stream.drained(0.1)
+            if not isinstance(error, OSError):
+                raise
             return (127 if isinstance(error, FileNotFoundError) else 126), False
         if self._started:
             self._started(child.identity)

@@ -198,7 +198,7 @@ class Services:
             sink = process.Sink(log, int(self.settings.limits.log_mb * 1024 * 1024))
             try:
                 child = await start(cell, Purpose.CHECK, argv, env=env, cwd=cwd, token=token, stdout=sink)
-            except OSError:
+            except (OSError, asyncio.CancelledError):
                 await sink.drained(0.1)
                 raise
             self.program_started(token, child.identity)
