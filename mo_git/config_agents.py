@@ -32,6 +32,7 @@ class AgentSection(Section):
     default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
     max_budget_usd: float | None = key(None, "US dollars one goal may spend with this provider", ge=0)
     max_parallel: int = key(0, "runs of it at once; 0: agents.max_parallel", ge=0)
+    max_starts_per_minute: int = key(0, "attempts with it that start in one minute; 0: any number", ge=0)
     execution_security_mode: Literal["restricted", "trusted_local"] = key(
         "restricted", "restricted: in a sandbox; trusted_local: without one", guarded=True
     )

@@ -254,6 +254,10 @@ class Kind(StrEnum):
     RETRIED = "retried"  # hint
     USAGE = "usage"  # provider, model, phase, tokens, cost_usd, prices of one run; of a task or of the goal
 
+    PROVIDER_ANSWERED = (  # of any run; first: it works, before its end; proof: a person asked
+        "provider_answered"  # provider, phase, run, class (empty: it worked), started_at, until, limit
+    )
+
     GOAL_CREATED = "goal_created"  # estimate
     GOAL_STARTED = "goal_started"  # base, pinned
     PLAN_STARTED = "plan_started"  # n, provider, model, why

@@ -110,7 +110,14 @@ def test_status_document() -> None:
                 "created_at": START,
                 "tasks": {"running": 1, "landed": 1, "failed": 1, "skipped": 1},
                 "active": [
-                    {"task": "right", "state": "running", "attempt": 2, "since": START + 16, "reason": ""}
+                    {
+                        "task": "right",
+                        "state": "running",
+                        "attempt": 2,
+                        "since": START + 16,
+                        "until": None,
+                        "reason": "",
+                    }
                 ],
                 "doing": "",
                 "waits": [],
@@ -212,6 +219,7 @@ def test_goal_document() -> None:
         "title": "",
         "state": "failed",
         "reason": "exit code 1\x1b[31m\nboom",
+        "waits": None,
         "depends_on": ["top"],
         "from": None,
         "branch": "mo/tidy-k3f9/left",

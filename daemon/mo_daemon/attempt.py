@@ -59,7 +59,7 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
     """Start and finish one attempt; every ending is recorded as facts."""
     base = goal.integration
     conflict = await _conflict(services, task, base)
-    choice = execution.chosen(services, goal, task, execution.avoided(task))
+    choice = execution.chosen(services, goal, task, execution.avoided(services, task))
     if conflict is not None and not conflict.paths:
         choice = Choice(COMMAND, "", "needs no agent")
     if isinstance(choice, NoAgent) or (conflict and conflict.paths and choice.agent == COMMAND):
@@ -69,7 +69,8 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
         services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
         return
     async with services.starting() as ready:
-        if not may_start(goal):  # any more: it may have been paused while this attempt waited for its turn
+        # Any more: meanwhile it may have been paused, or its provider may have said no to somebody else.
+        if not may_start(goal) or services.is_closed_to(choice.agent):
             return
         upon: Sequence[TaskStatus] | None = ()
         if conflict is None:

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mo_daemon import riders
-from mo_daemon.allowance import AgentOf, Room, agents_at_work
+from mo_daemon.allowance import AgentOf, Crew, Room, agents_at_work, recent_starts
 from mo_git import dag
+from mo_git.breakers import Breaker, Wait
 from mo_git.goal_status import AT_WORK, GoalStatus, Operation, TaskStatus
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
@@ -26,7 +27,8 @@ class Limits:
     `agent_of` names who does a task (None: who plans the goal); empty: nobody that counts.  `caps` are runs
     of each agent at once.  `memory` is how many further agents have room in free memory; None: any number.
     Plain commands count against `parallel` alone.  `speculate` is `converge.speculate`; `apart` are heads
-    with candidates that do not merge onto them, so nothing can start from there.
+    with candidates that do not merge onto them, so nothing can start from there.  `breakers` is how it stands
+    with each agent, `starts` how many of its attempts may start in a minute (0 or missing: any number).
     """
 
     parallel: int
@@ -36,6 +38,8 @@ class Limits:
     agent_of: AgentOf = lambda _goal, _task: ""
     speculate: str = "off"
     apart: Collection[tuple[str, ...]] = ()
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    starts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +185,8 @@ def decide(goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits
 
 def waits(
     goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits, now: float
-) -> dict[str, dict[str, int]]:
-    """Goal -> {what tasks wait for that could start otherwise: how many of them}."""
+) -> dict[str, dict[Wait, int]]:
+    """Goal -> {what tasks wait for that could start otherwise: how many; 0: its planning does}."""
     return {} if limits.hold else _starts(goals, set(busy), limits, now)[1]
 
 
@@ -322,21 +326,26 @@ def _end(goal: GoalStatus) -> Action:
 
 def _starts(
     goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, now: float
-) -> tuple[list[Action], dict[str, dict[str, int]]]:
+) -> tuple[list[Action], dict[str, dict[Wait, int]]]:
     """What to start within the limits, older goals first, then what holds up most; and what has to wait."""
     actions: list[Action] = []
-    waiting: dict[str, dict[str, int]] = {}
+    waiting: dict[str, dict[Wait, int]] = {}
     slots = limits.parallel - sum(key.startswith(("attempt ", "plan ")) for key in taken)
     at_work = list(agents_at_work(goals, taken, limits.agent_of, now))
-    room = Room(slots, limits.caps, limits.memory, at_work)
+    started = recent_starts(goals, now) if any(limits.starts.values()) else {}
+    crew = Crew(limits.caps, limits.memory, limits.breakers, limits.starts, started)
+    room = Room(slots, crew, at_work, now)
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
         if room.slots <= 0:
             break
         if not may_start(goal):
             continue
         if goal.needs_plan:
-            due = goal.planning.not_before <= now and plan_key(goal.id) not in taken
-            if due and not room.refusal(agent := limits.agent_of(goal, None)):
+            if goal.planning.not_before > now or plan_key(goal.id) in taken:
+                continue
+            if why := room.refusal(agent := limits.agent_of(goal, None)):
+                waiting[goal.id] = {why: 0}
+            else:
                 actions.append(PlanGoal(goal.id))
                 room.take(agent)
             continue
@@ -349,10 +358,10 @@ def _starts(
 
 def _choose(
     goal: GoalStatus, taken: set[str], room: Room, limits: Limits, now: float
-) -> tuple[list[Action], Counter[str]]:
+) -> tuple[list[Action], Counter[Wait]]:
     """The attempts of one goal to start, and what its other tasks wait for."""
     chosen: list[Action] = []
-    held: Counter[str] = Counter()
+    held: Counter[Wait] = Counter()
     prefix = f"attempt {goal.id}/"
     own = goal.spec.parallel or limits.parallel
     own -= sum(key.startswith(prefix) for key in taken)
@@ -427,16 +436,3 @@ def _used_groups(goal: GoalStatus, taken: set[str]) -> Counter[str]:
             or attempt_key(goal.id, task.spec.id) in taken
         )
     )
-
-
-def next_wake(goals: Mapping[str, GoalStatus], now: float) -> float | None:
-    """When the next waiting task, or plan, may start, if that is in the future."""
-    open_goals = [goal for goal in goals.values() if may_start(goal)]
-    times = [goal.planning.not_before for goal in open_goals if goal.needs_plan]
-    times += [
-        task.not_before
-        for goal in open_goals
-        for task in goal.tasks.values()
-        if task.state is TaskState.WAITING
-    ]
-    return min((time for time in times if time > now), default=None)

@@ -34,7 +34,6 @@ from mo_daemon.decide import (
     StartAttempt,
     Stop,
     decide,
-    next_wake,
 )
 from mo_daemon.expected import expected_of
 from mo_daemon.finishing import check_goal, finish_goal
@@ -44,13 +43,14 @@ from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
 from mo_daemon.operations import Operator
 from mo_daemon.paid_run import COMMAND
-from mo_daemon.planning import assign_planner, plan_goal
+from mo_daemon.planning import assign_planner, avoided_planners, plan_goal
 from mo_daemon.preparing import prepare_goal
 from mo_daemon.publishing import Publisher
 from mo_daemon.resources import memory_room, reap_orphans, reason_to_hold
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
 from mo_daemon.train import run_train
+from mo_daemon.wake import next_wake
 from mo_git import process
 from mo_git.config import Config
 from mo_git.errors import Exit, MoError
@@ -81,6 +81,7 @@ class Engine:
         self.services = services
         self.book = Book(services.ledger, services.goals, services.now, self.look)
         self.goals = services.goals = self.book.goals
+        services.breakers = self.book.breakers
         services.record = self.book.record
         self.gatekeeper = Gatekeeper(services)
         self.lander = Lander(services, self.gatekeeper)
@@ -177,7 +178,7 @@ class Engine:
         """Until something changed, the next retry is due, or the next scan."""
         now = self.services.now()
         seconds = self.services.settings.orchestrator.tick_seconds
-        due = next_wake(self.goals, now)
+        due = next_wake(self.goals, now, self.services.breakers)
         if due is not None:
             seconds = min(seconds, due - now)
         if (left := self._publisher.seconds_left()) is not None:
@@ -246,10 +247,7 @@ class Engine:
             )
         )
         agents = self.services.settings.agents
-        caps = {
-            name: entry.max_parallel or agents.max_parallel
-            for name, entry in self.services.settings.roster.items()
-        }
+        caps = {name: self.services.cap(name) for name in self.services.settings.roster}
         look = agents.memory_mb and not self.is_idle()
         memory = memory_room(agents.memory_mb) if look else None
         return Limits(
@@ -260,14 +258,16 @@ class Engine:
             self._agent_of,
             self.services.settings.converge.speculate,
             frozenset(self.services.apart),
+            dict(self.services.breakers),
+            {name: entry.max_starts_per_minute for name, entry in self.services.settings.roster.items()},
         )
 
     def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:
         """Who would do it now; empty for nobody, which the attempt itself has to say."""
         if task is None:
-            choice = assign_planner(self.services, goal.spec)
+            choice = assign_planner(self.services, goal.spec, avoided_planners(self.services, goal))
         else:
-            choice = execution.chosen(self.services, goal, task, execution.avoided(task))
+            choice = execution.chosen(self.services, goal, task, execution.avoided(self.services, task))
         return choice.agent if isinstance(choice, Choice) and choice.agent != COMMAND else ""
 
     def _try_requests(self) -> bool:

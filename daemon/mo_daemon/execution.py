@@ -15,6 +15,7 @@ from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND, PaidRun
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
+from mo_git.breakers import resting
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import FailureClass, GoalSpec, Kind, Phase, TaskSpec
 
@@ -47,11 +48,12 @@ def chosen(
     return Choice(COMMAND, "", "rebuilds what conflicts")
 
 
-def avoided(task: TaskStatus) -> frozenset[str]:
-    """Providers that the task's recent failures speak against."""
+def avoided(services: Services, task: TaskStatus) -> frozenset[str]:
+    """Providers that the task's recent failures, or what others met lately, speak against."""
     failed = [attempt for attempt in task.attempts if attempt.failure]
     recent = failed[len(failed) - len(task.failures) :] if task.failures else []
-    return paid_run.avoided([(attempt.provider, attempt.failure) for attempt in recent])
+    own = paid_run.avoided([(attempt.provider, attempt.failure) for attempt in recent])
+    return own | resting(services.breakers, services.now())
 
 
 async def run(attempt: Attempt) -> Outcome:

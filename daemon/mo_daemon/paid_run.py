@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mo_daemon import quarters
+from mo_daemon import listening, quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Job, Usage
@@ -44,19 +44,23 @@ class PaidRun:
     ) -> Finished:
         """Run it to its end.  AttemptFailed (bad_config) where the program cannot be started."""
         services = self.services
+        ear = listening.Ear(services, self.goal.id, self.agent.name, self.phase, self.name)
         given = quarters.credentials(services, self.agent.name)
         try:
-            return await run_agent(
+            finished = await run_agent(
                 services,
                 self.agent,
                 replace(job, environ=given.environ),
                 env,
                 deadlines,
                 purpose=self.name,
-                listen=lambda event: services.say(self.name, event),
+                listen=ear.hear,
                 must_stop=self._over_budget,
                 cell=cell,
             )
+            if self.agent.name != COMMAND:
+                ear.tell(finished.outcome)
+            return finished
         except OSError as error:
             if out_of_space(error):
                 raise

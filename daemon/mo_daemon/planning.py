@@ -30,6 +30,7 @@ from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
 from mo_daemon.worktrees import Slot
 from mo_git import resources
+from mo_git.breakers import resting
 from mo_git.errors import MoError
 from mo_git.goal_status import GoalStatus
 from mo_git.model import UNUSABLE, FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
@@ -64,7 +65,7 @@ def assign_planner(
 
 async def plan_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
     """One run of the planner; every ending is recorded as facts."""
-    choice = assign_planner(services, goal.spec, _avoided(goal))
+    choice = assign_planner(services, goal.spec, avoided_planners(services, goal))
     if isinstance(choice, NoAgent):
         services.record([_halt(goal, _nobody(choice))])
         return
@@ -72,7 +73,7 @@ async def plan_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus
         services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
         return
     async with services.starting() as ready:
-        if not (may_start(goal) and goal.needs_plan):  # any more
+        if not (may_start(goal) and goal.needs_plan) or services.is_closed_to(choice.agent):  # any more
             return
         slot = services.pool.take_detached()
         try:
@@ -277,7 +278,7 @@ def _failed(look: _Look, failure: FailureClass, reason: str, stated: float | Non
     if failure is FailureClass.BUDGET:
         return [fact(now), NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": reason})]
     if failure in UNUSABLE:
-        avoid = _avoided(goal) | {provider}
+        avoid = avoided_planners(services, goal) | {provider}
         other = assign_planner(services, goal.spec, avoid)
         if isinstance(other, Choice) and other.agent not in avoid:
             return [fact(now)]
@@ -299,8 +300,10 @@ def _failed(look: _Look, failure: FailureClass, reason: str, stated: float | Non
     return [fact(step.not_before)]
 
 
-def _avoided(goal: GoalStatus) -> frozenset[str]:
-    return avoided([(one["provider"], one["class"]) for one in goal.planning.failures])
+def avoided_planners(services: Services, goal: GoalStatus) -> frozenset[str]:
+    """Providers that the goal's planning, or what others met lately, speaks against."""
+    own = avoided([(one["provider"], one["class"]) for one in goal.planning.failures])
+    return own | resting(services.breakers, services.now())
 
 
 def _nobody(choice: NoAgent) -> str:

@@ -23,6 +23,7 @@ from mo_daemon.sandbox.lookout import Lookout
 from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
 from mo_git import process
+from mo_git.breakers import Breaker
 from mo_git.config import Config
 from mo_git.git.merge import Merger
 from mo_git.git.repo import Repo
@@ -69,6 +70,7 @@ class Services:
     live: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # run -> goal, provider, USD so far
     apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
     coming: tuple[Coming, ...] = ()  # conflicts between tasks that are not landed yet; a hint
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)  # how it stands with each agent
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
 
     async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -99,6 +101,16 @@ class Services:
         """In whose name mo commits, as (name, address); None: its own."""
         name, _, rest = self.settings.git.author.partition("<")
         return (name.strip(), rest.rstrip("> ")) if rest else None
+
+    def cap(self, agent: str) -> int:
+        """Runs of an agent at once."""
+        entry = self.settings.roster.get(agent)
+        return (entry.max_parallel if entry else 0) or self.settings.agents.max_parallel
+
+    def is_closed_to(self, agent: str) -> bool:
+        """Whether the agent's provider said meanwhile that nobody may ask it now."""
+        breaker = self.breakers.get(agent)
+        return breaker is not None and breaker.is_open(self.now())
 
     def say(self, run: str, event: Event | None) -> None:
         """What an agent does just now, for people who watch; None: its run has ended."""
