@@ -13,11 +13,12 @@ ENTRY = "agents.NAME."  # stands for the keys of any entry
 
 
 class Models(Section):
-    """Models by a task's complexity; empty: the default model."""
+    """Models by a task's complexity; empty: the default model.  Repeated failures take the next one."""
 
     simple: str = key("", "model for simple tasks")
     moderate: str = key("", "model for moderate tasks")
     complex: str = key("", "model for complex tasks")
+    large: str = key("", "model with a larger context, for a task that overflowed it twice")
 
 
 class AgentSection(Section):

@@ -65,6 +65,7 @@ RULES = (
         "mo_daemon.decide",
         "mo_daemon.allowance",
         "mo_daemon.wake",
+        "mo_daemon.escalation",
         "mo_daemon.queue",
         "mo_daemon.queue_*",
         "mo_daemon.riders",

@@ -109,7 +109,7 @@ def usage_limit(kind: str, at: int) -> dict[str, Any]:
     return {"status": 429, "error": {"type": "rate_limit_error", "message": "limit"}, "headers": headers}
 
 
-def of_the_program(kind: str, reset: int) -> dict[str, Row]:
+def of_the_program(kind: str) -> dict[str, Row]:
     """What differs from program to program."""
     rows = {
         str(failure): Row(
@@ -122,7 +122,6 @@ def of_the_program(kind: str, reset: int) -> dict[str, Row]:
     }
     child = f"tail -f /dev/null child-of-{kind}"  # claude refuses to sleep
     return rows | {
-        "usage_limit": Row((usage_limit(kind, reset),), (F.USAGE_LIMIT,)),
         "network": Row(({"drop": True, "until": AGAIN},), (F.NETWORK, None)),
         "timeout": Row(({"hang": "before"},), (F.TIMEOUT,), {"timeout": 20, "max_attempts": 1}),
         "crash": Row(({"run": child, "until": AGAIN},), (F.CRASH, None)),
@@ -204,11 +203,7 @@ def configure(mo: Mo, api: StubApi, **tables: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
-    reset = int(time.time()) + HOUR
-    if kind == "claude":  # only subscriptions tell when a limit ends
-        agents.environ = {**agents.environ, "CLAUDE_CODE_OAUTH_TOKEN": "test-token"}
-        del agents.environ["ANTHROPIC_API_KEY"]
-    rows = of_the_program(kind, reset) | (BY_LOOKING if kind == "codex" else {})
+    rows = of_the_program(kind) | (BY_LOOKING if kind == "codex" else {})
     file = agents.repo.path.parent / "plan.json"
     file.write_text(plan([task(kind, name, row) for name, row in rows.items()]))
     agents("do", f"@{file}", "--detach", "-j", "4")
@@ -217,23 +212,18 @@ def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
     agents.wait_for(lambda: bool(children(mark)), 60)
     os.kill(program_above(children(mark)[0], kind), signal.SIGKILL)
     agents.wait_for(lambda: not children(mark), 60)
-    agents.wait_for(
-        lambda: all(one.ended or name == "usage_limit" for name, one in agents.goal().tasks.items()), 120
-    )
-
-    waiting = agents.goal().tasks["usage_limit"]
-    assert (str(waiting.state), waiting.attempts[-1].failure) == ("waiting", "usage_limit")
-    assert reset <= waiting.not_before < reset + 62  # codex tells the minute
-    agents("cancel", "@last")
-    agents.wait_for(lambda: agents.goal().state == "cancelled", 60)
+    agents.wait_for(lambda: agents.goal().state == "failed", 120)
 
     goal = agents.json("show", "@last")["goal"]
     expected = {
         name: ("landed" if row.classes[-1] is None else "failed", [one and str(one) for one in row.classes])
         for name, row in rows.items()
     }
-    expected["usage_limit"] = ("cancelled", ["usage_limit"])
     assert endings(goal) == expected
+
+    told = agents("show", "@last/context_overflow#2", "--prompt").out
+    assert "ran out of context" in told
+    assert ("A half-context_overflow.txt" in told) == rows["context_overflow"].half
 
     landed = agents.repo.tree(goal["integration"])
     for one in goal["tasks"]:
@@ -247,6 +237,53 @@ def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
         assert all(later["started_at"] >= first["ended_at"] for later in one["attempts"][1:])
     assert not {"key.txt", "c.txt", "other.txt"} & landed.keys()
     assert not Path("/etc/mo.txt").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_usage_limit_closes_its_provider_and_no_other(agents: Mo, api: StubApi, kind: str) -> None:
+    """Until the reset, also across a restart; whoever may choose takes another one."""
+    reset = int(time.time()) + HOUR
+    if kind == "claude":  # only subscriptions tell when a limit ends
+        agents.environ = {**agents.environ, "CLAUDE_CODE_OAUTH_TOKEN": "test-token"}
+        del agents.environ["ANTHROPIC_API_KEY"]
+    configure(agents, api, **{"routing.phase_defaults": {"execute": kind}})
+    go = agents.repo.path.parent / "go"
+    (other,) = set(KINDS) - {kind}
+
+    def after(name: str, provider: str) -> dict[str, Any]:
+        steps = {"run": f"echo x > {name}.txt"}, {"say": "Done."}
+        return {"id": name, "provider": provider, "prompt": do(*steps), "depends_on": ["go"]}
+
+    tasks = [
+        {"id": "limited", "provider": kind, "prompt": do(usage_limit(kind, reset))},
+        {"id": "go", "run": ["sh", "-c", f"until test -e {go}; do sleep 0.05; done; echo > go.txt"]},
+        *(after("named", kind), after("other", other), after("auto", "auto")),
+    ]
+    file = agents.repo.path.parent / "plan.json"
+    file.write_text(plan(tasks))
+    agents("do", f"@{file}", "--detach")
+    agents.wait_for(lambda: agents.states().get("limited") == "waiting", 60)
+    go.touch()
+    agents.wait_for(lambda: {agents.states()[name] for name in ("other", "auto")} == {"landed"}, 90)
+
+    def waits() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = agents.json("status")["goals"][0]["waits"]
+        return found
+
+    agents.wait_for(lambda: bool(waits()), 30)
+    (wait,) = waits()
+    assert (wait["why"], wait["tasks"]) == (f"{kind}: usage limit", 1)
+    assert reset <= wait["until"] < reset + 62  # codex tells the minute
+    agents("daemon", "stop")
+    agents("daemon", "start")
+    agents.wait_for(lambda: waits() == [wait], 30)
+    shown = {one["id"]: one for one in agents.json("show", "@last")["goal"]["tasks"]}
+    assert shown["named"]["waits"] == {"why": wait["why"], "until": wait["until"]}
+    assert [one["class"] for one in shown["limited"]["attempts"]] == ["usage_limit"]
+    assert shown["limited"]["waits"]["until"] >= reset
+    assert (shown["named"]["attempts"], shown["auto"]["attempts"][0]["provider"]) == ([], other)
+    agents("cancel", "@last")
+    agents.wait_for(lambda: agents.goal().state == "cancelled", 60)
 
 
 def test_another_provider_takes_over(agents: Mo, api: StubApi) -> None:
@@ -308,7 +345,7 @@ def test_a_planner_whose_answer_is_no_json(agents: Mo, kind: str) -> None:
 
 
 def test_every_class_has_its_proof() -> None:
-    here = {failure for kind in KINDS for row in of_the_program(kind, 0).values() for failure in row.classes}
+    here = {failure for kind in KINDS for row in of_the_program(kind).values() for failure in row.classes}
     here |= {failure for row in BY_LOOKING.values() for failure in row.classes}
     elsewhere = {F.CANCELLED, F.LOST, F.SETUP_FAILED, F.CONFLICT, F.GATE_RED, F.BUDGET, F.REVIEW_REJECTED}
-    assert here | elsewhere | {F.BAD_CONFIG, F.IDLE} == {*F, None}
+    assert here | elsewhere | {F.BAD_CONFIG, F.IDLE, F.USAGE_LIMIT} == {*F, None}

@@ -57,6 +57,9 @@ class NotApplicable(Exception):
 
 async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) -> None:
     """Start and finish one attempt; every ending is recorded as facts."""
+    if over := setbacks.worn_out(services, goal, task):
+        services.record(over)
+        return
     base = goal.integration
     conflict = await _conflict(services, task, base)
     choice = execution.chosen(services, goal, task, execution.avoided(services, task))

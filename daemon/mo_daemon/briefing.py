@@ -30,11 +30,12 @@ def brief(
     lessons: str = "",
     *,
     goes_on: bool = False,
+    before: str = "",
 ) -> str:
     """The prompt of an attempt.  `team`: instruction files of the repository; `log`: the last failure's.
 
     `lessons`: what earlier work taught, in the words of people who are trusted; `goes_on`: the last attempt's
-    work is in the worktree.
+    work is in the worktree; `before`: what is known of a session that ran out of context.
     """
     spec = task.spec
     writes = f"\nExpected to change: {', '.join(spec.writes)}\n" if spec.writes else ""
@@ -44,7 +45,7 @@ def brief(
         "prompt": prompt + _asked_for(spec),
         "check": checked_by(spec),
         "writes": writes,
-        "rework": rework(task, log, goes_on),
+        "rework": rework(task, log, goes_on) + before,
         "instructions": instructions(team),
         "lessons": f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else "",
         "documents": documents(goal.spec.documents),

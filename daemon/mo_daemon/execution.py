@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from mo_daemon import environment, harvest, names, paid_run, quarters, resolving, templates
+from mo_daemon import compacting, environment, harvest, names, paid_run, quarters, resolving, templates
 from mo_daemon.agent_run import Deadlines
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.briefing import TEAM_FILES, brief
 from mo_daemon.containment import Cell
+from mo_daemon.escalation import LARGE, level
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND, PaidRun
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
 from mo_git.breakers import resting
+from mo_git.git import refs
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import FailureClass, GoalSpec, Kind, Phase, TaskSpec
+from mo_git.text import count
 
 
 def assign(
-    services: Services, goal: GoalSpec, task: TaskSpec, avoid: frozenset[str] = frozenset()
+    services: Services,
+    goal: GoalSpec,
+    task: TaskSpec,
+    avoid: frozenset[str] = frozenset(),
+    failures: Sequence[str] = (),
 ) -> Choice | NoAgent:
-    """Who does the task: a command by itself, a prompt by the agent that routing names."""
+    """Who does the task: a command by itself, a prompt by the agent that routing names.
+
+    `failures` (classes) of earlier attempts may ask for a stronger model.
+    """
     if not task.by_agent:
         return Choice(COMMAND, "", "run" if task.run is not None else "from")
     phase_flag = goal.phase_providers.get(Phase.EXECUTE, "")
     wish = Wish(goal.provider, task.provider, phase_flag, task.model, task.complexity)
-    return route(Phase.EXECUTE, wish, services.routes, avoid)
+    first = route(Phase.EXECUTE, wish, services.routes, avoid)
+    raised = replace(wish, level=level(task.complexity, failures))
+    choice = route(Phase.EXECUTE, raised, services.routes, avoid)
+    if isinstance(first, Choice) and isinstance(choice, Choice) and choice.model != first.model:
+        failed = count(len(failures), "failed attempt")
+        return replace(choice, why=f"{choice.why}; the model for {raised.level} after {failed}")
+    return choice
 
 
 def resolver(services: Services, goal: GoalSpec, avoid: frozenset[str] = frozenset()) -> Choice | NoAgent:
@@ -42,7 +59,7 @@ def chosen(
 ) -> Choice | NoAgent:
     """Who makes the next attempt of a task: it may come back only to have a conflict resolved."""
     if task.resolve is None:
-        return assign(services, goal.spec, task.spec, avoid)
+        return assign(services, goal.spec, task.spec, avoid, task.failures)
     if task.resolve["resolution"] == Rung.AGENT:
         return resolver(services, goal.spec, avoid)
     return Choice(COMMAND, "", "rebuilds what conflicts")
@@ -151,10 +168,30 @@ async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
     template = await services.git(templates.load, str(attempt.phase), services.home, services.environ)
     lessons = await services.git(templates.lessons, services.home, services.environ)
     if attempt.conflict is None:
-        return brief(template, goal, task, team, log, lessons, goes_on=attempt.goes_on)
+        before = await services.git(_overflowed, attempt) if earlier else ""
+        return brief(template, goal, task, team, log, lessons, goes_on=attempt.goes_on, before=before)
     return await services.git(
         resolving.brief, template, services.repo, attempt.conflict, goal, task, team, log, lessons
     )
+
+
+def _overflowed(attempt: Attempt) -> str:
+    """What the session before left, where its context was full; empty: it was not."""
+    services, task = attempt.services, attempt.task
+    earlier = task.attempts[-2]
+    if earlier.failure != FailureClass.CONTEXT_OVERFLOW:
+        return ""
+    kept = refs.read(services.repo, earlier.kept) if earlier.kept.startswith("refs/") else None
+    found = services.repo.changes(earlier.base, services.repo.tree_of(kept)) if kept else []
+    changes = {change.path: change.status for change in found}
+    stream = tail(services.home.run_dir(attempt.goal.id, task.spec.id, earlier.n) / "stream.jsonl", 64_000)
+    return compacting.carried_over(changes, stream, goes_on=attempt.goes_on)
+
+
+def has_larger(services: Services, task: TaskStatus) -> bool:
+    """Whether the agent of the newest attempt has a model for what overflowed its context twice."""
+    models = services.routes.models.get(task.provider, {})
+    return not task.spec.model and bool(models.get(LARGE))
 
 
 def attempt_limit(services: Services, task: TaskSpec) -> float:

@@ -35,13 +35,17 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What goal and task say: names of agents, `auto` or empty; `model` of the task; `complexity`."""
+    """What goal and task say: names of agents, `auto` or empty; `model` of the task; `complexity`.
+
+    `level` is that of the model, where failures raised it above the task's complexity (`escalation`).
+    """
 
     flag: str = ""
     task: str = ""
     phase_flag: str = ""
     model: str = ""
     complexity: str = "moderate"
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +105,5 @@ def _order(phase: Phase, routes: Routes) -> list[str]:
 
 
 def _model(agent: str, wish: Wish, routes: Routes) -> str:
-    return wish.model or routes.models.get(agent, {}).get(wish.complexity, "")
+    models = routes.models.get(agent, {})
+    return wish.model or models.get(wish.level) or models.get(wish.complexity, "")

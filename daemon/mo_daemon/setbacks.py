@@ -22,6 +22,7 @@ from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact
 
 # Neither the agent's fault nor the task's: they count against no limit.
 _UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED})
+_LOST_TOO = 5  # times the limit of attempts: more than that, and the task itself is what ends the daemon
 _WAYS = {
     Rung.REGENERATE: "rebuilt by its command",
     Rung.AGENT: "an agent resolves it",
@@ -60,6 +61,19 @@ def follow_up(
     return [about(goal, task, Kind.FAILED, **{"class": failure, "reason": step.why})]
 
 
+def worn_out(services: Services, goal: GoalStatus, task: TaskStatus) -> list[NewFact]:
+    """What follows instead of another attempt where the task had all of its own, by whatever path."""
+    limit = task.spec.max_attempts or services.settings.retry.max_attempts
+    counted = sum(name not in _UNCOUNTED for name in task.failures)
+    if counted < limit and len(task.failures) < limit * _LOST_TOO:
+        return []
+    failure = FailureClass(task.failures[-1])
+    why = f"{task.attempts[-1].reason} ({counted} of {limit} attempts failed, {len(task.failures)} in all)"
+    if task.resolve is not None:
+        return _unresolved(services, goal, task, failure, why)
+    return [about(goal, task, Kind.FAILED, **{"class": failure, "reason": why})]
+
+
 def _next_step(
     services: Services, task: TaskStatus, failure: FailureClass, reason: str, stated: float | None = None
 ) -> TryAgain | GiveUp:
@@ -75,6 +89,7 @@ def _next_step(
         now=services.now(),
         jitter=services.jitter(),
         stated=stated,
+        more=int(failure is FailureClass.CONTEXT_OVERFLOW and execution.has_larger(services, task)),
     )
 
 
