@@ -100,7 +100,7 @@ def answer(
         return data
     if stated is not None and stated > now:
         data["until"] = min(stated, now + LONGEST)
-    elif is_new or not breaker.failure:
+    elif is_new or not breaker.is_open(now):
         steps = max(0, streak - (1 if failure in LIMITED else IN_A_ROW))
         data["until"] = now + jitter * min(pace.max_seconds, pace.base_seconds * 2.0 ** min(steps, 60))
     return data

@@ -71,6 +71,12 @@ def test_runs_that_were_under_way_tell_of_the_same_trouble() -> None:
     assert (later.limit, later.until) == (4, 200)  # who knows better
 
 
+def test_a_program_that_gave_up_after_its_own_tries_keeps_it_open() -> None:
+    one = told(Breaker(), F.RATE_LIMIT, 100, started=50)
+    again = told(one, F.RATE_LIMIT, 200, started=50)
+    assert (again.limit, again.streak, again.until) == (4, 1, 230)
+
+
 def test_trouble_of_its_servers_counts_three_times() -> None:
     one = told(told(Breaker(), F.OVERLOADED, 100), F.NETWORK, 200)
     assert not one.failure

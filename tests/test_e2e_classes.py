@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 
 from mo_daemon.classify import SALVAGED
+from mo_git.breakers import fold
+from mo_git.ledger.reader import Reader
 from mo_git.model import FailureClass as F
 from tests.agents import AGAIN, KINDS, do, endings, keys, program, run, settings
 from tests.driver import Mo, plan
@@ -284,6 +286,43 @@ def test_a_usage_limit_closes_its_provider_and_no_other(agents: Mo, api: StubApi
     assert (shown["named"]["attempts"], shown["auto"]["attempts"][0]["provider"]) == ([], other)
     agents("cancel", "@last")
     agents.wait_for(lambda: agents.goal().state == "cancelled", 60)
+
+
+def test_a_wait_that_the_provider_names_holds_for_all(agents: Mo, api: StubApi) -> None:
+    """Also while the program that met it sits still and will try again by itself."""
+    error = {"type": "rate_limit_error", "message": "too many"}
+    limited = do({"status": 429, "error": error, "headers": {"retry-after": "60"}})
+    go = agents.repo.path.parent / "go"
+    tasks = [
+        {"id": "limited", "provider": "claude", "prompt": limited},
+        {"id": "go", "run": ["sh", "-c", f"until test -e {go}; do sleep 0.05; done; echo > go.txt"]},
+        {"id": "next", "provider": "claude", "prompt": limited, "depends_on": ["go"]},
+    ]
+    file = agents.repo.path.parent / "plan.json"
+    file.write_text(plan(tasks))
+    began = time.time()
+    agents("do", f"@{file}", "--detach")
+    agents.wait_for(lambda: any("claude" in key for key in known(agents)), 60)
+    go.touch()
+    agents.wait_for(lambda: bool(agents.json("status")["goals"][0]["waits"]), 60)
+    (wait,) = agents.json("status")["goals"][0]["waits"]
+    assert (wait["why"], wait["tasks"]) == ("claude: rate limit", 1)
+    assert began + 60 <= wait["until"] <= time.time() + 75
+    assert "1 ready task: claude: rate limit until " in agents("status").out
+    assert agents.states()["limited"] == "running"
+    assert agents.goal().tasks["next"].attempts == []
+    agents("cancel", "@last")
+    agents.wait_for(lambda: agents.goal().state == "cancelled", 60)
+
+
+def known(mo: Mo) -> Mapping[str, Any]:
+    """Agents of which something was heard, with their breakers."""
+    reader = Reader.open(mo.home.database)
+    assert reader is not None
+    try:
+        return fold(reader.answers(0))
+    finally:
+        reader.close()
 
 
 def test_another_provider_takes_over(agents: Mo, api: StubApi) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from mo_daemon.agents.protocol import Event, EventKind, Outcome
 from mo_daemon.services import Services
-from mo_git.breakers import Breaker, Pace, answer
+from mo_git.breakers import LIMITED, Breaker, Pace, answer
 from mo_git.model import FailureClass, Kind, NewFact
+
+STATED_SECONDS = 20.0  # programs wait so long before their first tries only where the provider said so
 
 
 @dataclass
@@ -26,24 +28,30 @@ class Ear:
         self.started_at = self.services.now()
 
     def hear(self, event: Event) -> None:
-        """Runs are long: that a tried provider works again is known with its first answer, not at the end."""
-        services = self.services
+        """Runs are long: a limit is known once a program waits for it, its end with the first answer."""
+        services, now = self.services, self.services.now()
         services.say(self.run, event)
         breaker = services.breakers.get(self.agent, Breaker())
-        tries = breaker.is_tried(services.now()) and self.started_at >= breaker.until
-        if tries and event.kind is EventKind.TOOL:
-            self._record(None, first=True)
+        if event.kind is EventKind.TOOL and breaker.is_tried(now):
+            self._record(None, now, first=True)
+        elif event.kind is EventKind.RETRY and event.data.get("class") in LIMITED:
+            seconds = float(event.data.get("seconds") or 0)
+            stated = now + seconds if seconds >= STATED_SECONDS else None
+            if not breaker.is_open(now) or (stated or 0) > breaker.until + 1:
+                self._record(FailureClass(event.data["class"]), self.started_at, stated)
 
     def tell(self, outcome: Outcome, **more: Any) -> None:
         """How the run ended; `proof`: a person asked whether it works, whatever its breaker says."""
-        self._record(outcome.failure, outcome.retry_at, **more)
+        self._record(outcome.failure, self.started_at, outcome.retry_at, **more)
 
-    def _record(self, failure: FailureClass | None, stated: float | None = None, **more: Any) -> None:
+    def _record(
+        self, failure: FailureClass | None, asked_at: float, stated: float | None = None, **more: Any
+    ) -> None:
         services, retry = self.services, self.services.settings.retry
         said = answer(
             services.breakers.get(self.agent, Breaker()),
             failure,
-            started_at=self.started_at,
+            started_at=asked_at,
             now=services.now(),
             pace=Pace(services.cap(self.agent), retry.base_seconds, retry.max_seconds),
             jitter=services.jitter(),
