@@ -35,7 +35,7 @@ from mo_daemon.decide import (
 )
 from mo_daemon.riders import is_stale, riders, ungated
 from mo_daemon.wake import next_wake
-from mo_git.breakers import Wait
+from mo_git.breakers import Breaker, Wait
 from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.goal_status import AT_WORK, OPEN_TASK, GoalStatus
@@ -716,6 +716,15 @@ def test_a_failed_look_waits_for_its_time() -> None:
     assert actions(story, now=2.9e9) == []
     assert next_wake({GOAL: story.goal}, 2.9e9) == 3e9
     assert actions(story, now=3e9) == [PlanGoal(GOAL)]
+
+
+def test_planning_waits_for_its_provider() -> None:
+    story = in_words()
+    shut = Limits(8, agent_of=lambda _goal, _task: "x", breakers={"x": Breaker(1, "usage_limit", 3e9)})
+    assert actions(story, limits=shut, now=2.9e9) == []
+    assert waits({GOAL: story.goal}, NOBODY, shut, 2.9e9) == {GOAL: {Wait("x: usage limit", 3e9): 0}}
+    assert next_wake({GOAL: story.goal}, 2.9e9, shut.breakers) == 3e9
+    assert actions(story, limits=shut, now=3e9) == [PlanGoal(GOAL)]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_an_entry_takes_from_its_kind_what_it_does_not_say(home: Path) -> None:
     assert list(config.roster) == ["claude", "codex", "fast", "other"]
     fast = config.roster["fast"]
     assert (fast.kind, fast.default_model, fast.config) == ("codex", "small", ("a=1",))
-    assert fast.models.model_dump() == {"simple": "tiny", "moderate": "", "complex": "c"}
+    assert fast.models.model_dump() == {"simple": "tiny", "moderate": "", "complex": "c", "large": ""}
     assert config.roster["claude"].default_model == "sonnet"
     assert (config.agents.idle_seconds, config.agents.max_parallel) == (60, 8)
     agents = make_agents(config)
@@ -162,7 +162,7 @@ def test_commands_of_an_untrusted_entry_do_not_count(home: Path) -> None:
 def test_routing_knows_entries(home: Path) -> None:
     routes = make_routes(load(written(home, ENTRIES), environ={}), {"PATH": "/usr/bin:/bin"})
     assert routes.usable["other"] == ""
-    assert routes.models["fast"] == {"simple": "tiny", "moderate": "", "complex": "c"}
+    assert routes.models["fast"] == {"simple": "tiny", "moderate": "", "complex": "c", "large": ""}
 
 
 # -- credentials --------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
         return
     base = goal.integration
     conflict = await _conflict(services, task, base)
-    choice = execution.chosen(services, goal, task, execution.avoided(services, task))
+    choice = execution.chosen(services, goal, task, execution.avoided(task))
     if conflict is not None and not conflict.paths:
         choice = Choice(COMMAND, "", "needs no agent")
     if isinstance(choice, NoAgent) or (conflict and conflict.paths and choice.agent == COMMAND):

@@ -265,9 +265,9 @@ class Engine:
     def _agent_of(self, goal: GoalStatus, task: TaskStatus | None) -> str:
         """Who would do it now; empty for nobody, which the attempt itself has to say."""
         if task is None:
-            choice = assign_planner(self.services, goal.spec, avoided_planners(self.services, goal))
+            choice = assign_planner(self.services, goal.spec, avoided_planners(goal))
         else:
-            choice = execution.chosen(self.services, goal, task, execution.avoided(self.services, task))
+            choice = execution.chosen(self.services, goal, task, execution.avoided(task))
         return choice.agent if isinstance(choice, Choice) and choice.agent != COMMAND else ""
 
     def _try_requests(self) -> bool:

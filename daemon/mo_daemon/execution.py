@@ -17,7 +17,6 @@ from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND, PaidRun
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
-from mo_git.breakers import resting
 from mo_git.git import refs
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import FailureClass, GoalSpec, Kind, Phase, TaskSpec
@@ -39,9 +38,9 @@ def assign(
         return Choice(COMMAND, "", "run" if task.run is not None else "from")
     phase_flag = goal.phase_providers.get(Phase.EXECUTE, "")
     wish = Wish(goal.provider, task.provider, phase_flag, task.model, task.complexity)
-    first = route(Phase.EXECUTE, wish, services.routes, avoid)
+    first = route(Phase.EXECUTE, wish, services.routes, avoid, services.resting())
     raised = replace(wish, level=level(task.complexity, failures))
-    choice = route(Phase.EXECUTE, raised, services.routes, avoid)
+    choice = route(Phase.EXECUTE, raised, services.routes, avoid, services.resting())
     if isinstance(first, Choice) and isinstance(choice, Choice) and choice.model != first.model:
         failed = count(len(failures), "failed attempt")
         return replace(choice, why=f"{choice.why}; the model for {raised.level} after {failed}")
@@ -51,7 +50,7 @@ def assign(
 def resolver(services: Services, goal: GoalSpec, avoid: frozenset[str] = frozenset()) -> Choice | NoAgent:
     """Who resolves a conflict of the goal's tasks."""
     wish = Wish(goal.provider, "", goal.phase_providers.get(Phase.RESOLVE, ""))
-    return route(Phase.RESOLVE, wish, services.routes, avoid)
+    return route(Phase.RESOLVE, wish, services.routes, avoid, services.resting())
 
 
 def chosen(
@@ -65,12 +64,11 @@ def chosen(
     return Choice(COMMAND, "", "rebuilds what conflicts")
 
 
-def avoided(services: Services, task: TaskStatus) -> frozenset[str]:
-    """Providers that the task's recent failures, or what others met lately, speak against."""
+def avoided(task: TaskStatus) -> frozenset[str]:
+    """Providers that the task's recent failures speak against."""
     failed = [attempt for attempt in task.attempts if attempt.failure]
     recent = failed[len(failed) - len(task.failures) :] if task.failures else []
-    own = paid_run.avoided([(attempt.provider, attempt.failure) for attempt in recent])
-    return own | resting(services.breakers, services.now())
+    return paid_run.avoided([(attempt.provider, attempt.failure) for attempt in recent])
 
 
 async def run(attempt: Attempt) -> Outcome:

@@ -30,7 +30,6 @@ from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
 from mo_daemon.worktrees import Slot
 from mo_git import resources
-from mo_git.breakers import resting
 from mo_git.errors import MoError
 from mo_git.goal_status import GoalStatus
 from mo_git.model import UNUSABLE, FailureClass, GoalSpec, Kind, NewFact, Phase, Plan
@@ -60,12 +59,12 @@ def assign_planner(
 ) -> Choice | NoAgent:
     """Who plans a goal."""
     wish = Wish(goal.provider, "", goal.phase_providers.get(Phase.DECOMPOSE, ""))
-    return route(Phase.DECOMPOSE, wish, services.routes, avoid)
+    return route(Phase.DECOMPOSE, wish, services.routes, avoid, services.resting())
 
 
 async def plan_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
     """One run of the planner; every ending is recorded as facts."""
-    choice = assign_planner(services, goal.spec, avoided_planners(services, goal))
+    choice = assign_planner(services, goal.spec, avoided_planners(goal))
     if isinstance(choice, NoAgent):
         services.record([_halt(goal, _nobody(choice))])
         return
@@ -278,7 +277,7 @@ def _failed(look: _Look, failure: FailureClass, reason: str, stated: float | Non
     if failure is FailureClass.BUDGET:
         return [fact(now), NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": reason})]
     if failure in UNUSABLE:
-        avoid = avoided_planners(services, goal) | {provider}
+        avoid = avoided_planners(goal) | {provider}
         other = assign_planner(services, goal.spec, avoid)
         if isinstance(other, Choice) and other.agent not in avoid:
             return [fact(now)]
@@ -300,10 +299,9 @@ def _failed(look: _Look, failure: FailureClass, reason: str, stated: float | Non
     return [fact(step.not_before)]
 
 
-def avoided_planners(services: Services, goal: GoalStatus) -> frozenset[str]:
-    """Providers that the goal's planning, or what others met lately, speaks against."""
-    own = avoided([(one["provider"], one["class"]) for one in goal.planning.failures])
-    return own | resting(services.breakers, services.now())
+def avoided_planners(goal: GoalStatus) -> frozenset[str]:
+    """Providers that the goal's planning speaks against."""
+    return avoided([(one["provider"], one["class"]) for one in goal.planning.failures])
 
 
 def _nobody(choice: NoAgent) -> str:

@@ -64,8 +64,17 @@ class NoAgent:
     reasons: Mapping[str, str]
 
 
-def route(phase: Phase, wish: Wish, routes: Routes, avoid: frozenset[str] = frozenset()) -> Choice | NoAgent:
-    """Choose for one start.  `avoid` are agents that failed just now; a named agent is used all the same."""
+def route(
+    phase: Phase,
+    wish: Wish,
+    routes: Routes,
+    avoid: frozenset[str] = frozenset(),
+    resting: frozenset[str] = frozenset(),
+) -> Choice | NoAgent:
+    """Choose for one start.  `avoid` are agents that failed just now; a named agent is used all the same.
+
+    `resting` are those that nobody may ask for a while: better than one that failed, if there is no other.
+    """
     named, source = _named(phase, wish, routes)
     if named != AUTO:
         reason = routes.usable.get(named, f"no such agent; known: {', '.join(routes.usable)}")
@@ -74,8 +83,9 @@ def route(phase: Phase, wish: Wish, routes: Routes, avoid: frozenset[str] = froz
         return Choice(named, _model(named, wish, routes), source)
     order = _order(phase, routes)
     fit = [agent for agent in order if routes.usable.get(agent) == ""]
-    calm = [agent for agent in fit if agent not in avoid]
-    for agent in calm or fit:
+    patient = [agent for agent in fit if agent not in avoid]
+    calm = [agent for agent in patient if agent not in resting]
+    for agent in calm or patient or fit:
         first = agent == order[0]
         why = f"default of {phase}" if first else f"instead of {order[0]}"
         return Choice(agent, _model(agent, wish, routes), why)

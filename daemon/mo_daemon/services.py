@@ -22,7 +22,7 @@ from mo_daemon.sandbox import Purpose
 from mo_daemon.sandbox.lookout import Lookout
 from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
-from mo_git import process
+from mo_git import breakers, process
 from mo_git.breakers import Breaker
 from mo_git.config import Config
 from mo_git.git.merge import Merger
@@ -106,6 +106,10 @@ class Services:
         """Runs of an agent at once."""
         entry = self.settings.roster.get(agent)
         return (entry.max_parallel if entry else 0) or self.settings.agents.max_parallel
+
+    def resting(self) -> frozenset[str]:
+        """Agents to pass over where there is a choice."""
+        return breakers.resting(self.breakers, self.now())
 
     def is_closed_to(self, agent: str) -> bool:
         """Whether the agent's provider said meanwhile that nobody may ask it now."""

@@ -95,7 +95,7 @@ def _next_step(
 
 def _somebody_else(services: Services, goal: GoalStatus, task: TaskStatus, provider: str) -> bool:
     """Whether routing would give the task to a provider that did not prove unusable yet."""
-    avoid = execution.avoided(services, task) | {provider}
+    avoid = execution.avoided(task) | {provider}
     choice = execution.chosen(services, goal, task, avoid)
     return isinstance(choice, Choice) and choice.agent not in avoid
 
