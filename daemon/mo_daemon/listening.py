@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from mo_daemon.services import Services
 from mo_git.breakers import LIMITED, Breaker, Pace, answer
 from mo_git.model import FailureClass, Kind, NewFact
 
+LOOK_SECONDS = 1.0  # between two looks whether a provider may be asked again
 STATED_SECONDS = 20.0  # programs wait so long before their first tries only where the provider said so
 
 
@@ -26,6 +28,27 @@ class Ear:
 
     def __post_init__(self) -> None:
         self.started_at = self.services.now()
+
+    async def turn(self) -> None:
+        """Wait until the provider may be asked: whatever starts runs, none starts while it says no."""
+        services = self.services
+        while self._has_to_wait():
+            breaker = services.breakers[self.agent]
+            services.doing[self.run] = f"waits for {self.agent}: {breaker.words}"
+            await asyncio.sleep(min(LOOK_SECONDS, max(breaker.until - services.now(), 0.05)))
+        services.doing.pop(self.run, None)
+        self.started_at = services.now()
+        if services.breakers.get(self.agent, Breaker()).is_tried(self.started_at):
+            services.trying[self.agent] = self.run
+
+    def _has_to_wait(self) -> bool:
+        breaker, now = self.services.breakers.get(self.agent, Breaker()), self.services.now()
+        return breaker.is_open(now) or (breaker.is_tried(now) and self.agent in self.services.trying)
+
+    def done(self) -> None:
+        """The run is over, however it ended: another one may try."""
+        if self.services.trying.get(self.agent) == self.run:
+            del self.services.trying[self.agent]
 
     def hear(self, event: Event) -> None:
         """Runs are long: a limit is known once a program waits for it, its end with the first answer."""

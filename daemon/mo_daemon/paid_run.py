@@ -47,6 +47,7 @@ class PaidRun:
         ear = listening.Ear(services, self.goal.id, self.agent.name, self.phase, self.name)
         given = quarters.credentials(services, self.agent.name)
         try:
+            await ear.turn()
             finished = await run_agent(
                 services,
                 self.agent,
@@ -68,6 +69,7 @@ class PaidRun:
             reason = f"cannot start {program}: {error.strerror or error}"
             raise AttemptFailed(FailureClass.BAD_CONFIG, reason) from None
         finally:
+            ear.done()
             services.live.pop(self.name, None)
             services.say(self.name, None)
 

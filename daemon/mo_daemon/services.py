@@ -71,6 +71,7 @@ class Services:
     apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
     coming: tuple[Coming, ...] = ()  # conflicts between tasks that are not landed yet; a hint
     breakers: Mapping[str, Breaker] = field(default_factory=dict)  # how it stands with each agent
+    trying: dict[str, str] = field(default_factory=dict)  # agent -> the run that tries whether it works again
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
 
     async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
