@@ -13,12 +13,12 @@ ENTRY = "agents.NAME."  # stands for the keys of any entry
 
 
 class Models(Section):
-    """Models by a task's complexity; empty: the default model."""
+    """Models by a task's complexity; empty: the default model.  Repeated failures take the next one."""
 
     simple: str = key("", "model for simple tasks")
     moderate: str = key("", "model for moderate tasks")
     complex: str = key("", "model for complex tasks")
-    large: str = key("", "model with a larger context, for a task that fills that of the others")
+    large: str = key("", "model with a larger context, for a task that overflowed it twice")
 
 
 class AgentSection(Section):
@@ -33,7 +33,7 @@ class AgentSection(Section):
     default_timeout: float = key(1800.0, "seconds for one attempt where a task says nothing", gt=0)
     max_budget_usd: float | None = key(None, "US dollars one goal may spend with this provider", ge=0)
     max_parallel: int = key(0, "runs of it at once; 0: agents.max_parallel", ge=0)
-    max_starts_per_minute: int = key(0, "runs of it that start within a minute; 0: any number", ge=0)
+    max_starts_per_minute: int = key(0, "attempts with it that start in one minute; 0: any number", ge=0)
     execution_security_mode: Literal["restricted", "trusted_local"] = key(
         "restricted", "restricted: in a sandbox; trusted_local: without one", guarded=True
     )

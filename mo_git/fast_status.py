@@ -228,7 +228,7 @@ def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool
         lines.append(_paint_word(line, goal["state"], color))
         if one:
             lines += _active(goal, now, color)
-        lines += [f"  {count(wait['tasks'], 'ready task')}: {wait['why']}" for wait in goal.get("waits", ())]
+        lines += [_wait(wait, now) for wait in goal.get("waits", ())]
     if len(shown) < len(goals):
         lines.append(f"and {count(len(goals) - len(shown), 'older goal')}: mo status --json")
     lines += _forecast(document.get("forecast") or [], shown, color)
@@ -241,6 +241,19 @@ def _counts(goal: dict[str, Any]) -> str:
     most = goal.get("iterations", 1)
     iteration = f", iteration {goal['iteration']} of {most}" if most > 1 else ""
     return counts(goal["tasks"]) + iteration + _gate(goal)
+
+
+def _wait(wait: dict[str, Any], now: float) -> str:
+    """What ready tasks wait for, or the planning of a goal, and until when where that is known."""
+    who = count(wait["tasks"], "ready task") if wait["tasks"] else "planning"
+    return f"  {who}: {one_line(wait['why'], 120)}{_until(wait.get('until'), now)}"
+
+
+def _until(at: float | None, now: float) -> str:
+    """With seconds where it is soon."""
+    if not at or at <= now:
+        return ""
+    return f" until {clock(at) if at - now < 600 else clock(at, now)}"
 
 
 def _gate(goal: dict[str, Any]) -> str:
@@ -286,7 +299,8 @@ def _active(goal: dict[str, Any], now: float, color: bool) -> list[str]:
     rows = []
     for task in tasks:
         reason = f": {one_line(task['reason'], 80)}" if task["reason"] else ""
-        said = f"attempt {task['attempt']}, {duration(now - task['since'])}{reason}"
+        until = _until(task.get("until"), now)
+        said = f"attempt {task['attempt']}, {duration(now - task['since'])}{until}{reason}"
         rows.append([f"  {task['task']}", task["state"], said])
     return [_paint_word(line, task["state"], color) for task, line in zip(tasks, table(rows))]
 

@@ -75,7 +75,6 @@ class Attempt:
     ended_at: float | None = None
     exit_code: int | None = None
     kept: str = ""  # the keep-ref that holds what a failed attempt left
-    said: str = ""  # the last messages of an agent that failed
     provider: str = ""
     model: str = ""
     chosen: str = ""  # why this provider
@@ -204,7 +203,6 @@ class GoalStatus:
     budget_usd: float | None = None  # a limit that replaces the goal's own
     blocked: tuple[GoalState, str] | None = None  # nothing may start any more; how the goal will end, and why
     spent: dict[str, Spent] = field(default_factory=dict)  # by provider
-    runs: list[Mapping[str, Any]] = field(default_factory=list)  # how its agents' runs ended, and when
     paused: bool = False
     cancelling: str = ""
     ended: tuple[GoalState, str] | None = None

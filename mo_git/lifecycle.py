@@ -99,9 +99,6 @@ def apply(goal: GoalStatus, fact: Fact) -> bool:
     if fact.kind == Kind.USAGE:  # money counts, however late its fact comes
         _apply_usage(goal, fact)
         return True
-    if fact.kind == Kind.RUN_ENDED:
-        goal.runs.append({**fact.data, "ended": fact.at})
-        return True
     if fact.kind in ABOUT_PLANNING:
         return _apply_to_plan(goal, fact)
     if fact.kind in ABOUT_ITERATIONS:
@@ -364,7 +361,7 @@ def _close(task: TaskStatus, fact: Fact, state: str) -> None:
     attempt.failure = fact.data.get("class", "")
     attempt.reason = fact.data.get("reason", "")
     attempt.exit_code = fact.data.get("exit_code", attempt.exit_code)
-    attempt.kept, attempt.said = fact.data.get("kept", ""), fact.data.get("said", "")
+    attempt.kept = fact.data.get("kept", "")
     if fact.kind == Kind.ATTEMPT_FAILED:
         task.reason = attempt.reason
 

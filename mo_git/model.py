@@ -272,9 +272,12 @@ class Kind(StrEnum):
     SAID = "said"  # text, now, by: a person's words for the agent; now: its turn is interrupted
     HEARD = "heard"  # count: so many of them are told to the agent now
     GIVEN = "given"  # as attempt_started, by: what that person made is looked at as the next attempt
-    RUN_ENDED = "run_ended"  # provider, phase, class, until, started: how a run of an agent ended
     USAGE = "usage"  # provider, model, phase, complexity, session, tokens, cost_usd, prices of one run
     QUOTA = "quota"  # provider, window, utilization, until: of a subscription, of no goal
+
+    PROVIDER_ANSWERED = (  # of any run; first: it works, before its end; proof: a person asked
+        "provider_answered"  # provider, phase, run, class (empty: it worked), started_at, until, limit
+    )
 
     GOAL_CREATED = "goal_created"  # estimate
     GOAL_STARTED = "goal_started"  # base, pinned

@@ -22,7 +22,7 @@ KINDS = ("claude", "codex")
 API = {"claude": "/messages", "codex": "/responses"}
 
 # A regular expression for steps ("when", "until"): whether the prompt tells of an earlier attempt.
-AGAIN = "An[ ]earlier attempt (was not accepted|ran out of context)"
+AGAIN = "was not[ ]accepted"
 
 
 no_bundles = pytest.mark.skipif(

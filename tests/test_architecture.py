@@ -60,11 +60,10 @@ SPAWNING = (
 WORDS = ("mo_git.model", "mo_git.errors")
 RULES = (
     *("mo_git.dag", "mo_git.globs", "mo_git.goal_*", "mo_git.lifecycle", "mo_git.plan", "mo_git.plan_*"),
-    *("mo_git.flakes", "mo_git.iteration_state", "mo_git.tomltext", "mo_git.values"),
+    *("mo_git.breakers", "mo_git.flakes", "mo_git.iteration_state", "mo_git.tomltext", "mo_git.values"),
     *(
         "mo_daemon.decide",
         "mo_daemon.allowance",
-        "mo_daemon.breakers",
         "mo_daemon.wake",
         "mo_daemon.escalation",
         "mo_daemon.budget",

@@ -35,6 +35,7 @@ from mo_daemon.decide import (
 )
 from mo_daemon.riders import is_stale, riders, ungated
 from mo_daemon.wake import next_wake
+from mo_git.breakers import Breaker, Wait
 from mo_git.config import Config
 from mo_git.errors import MoError
 from mo_git.goal_status import AT_WORK, OPEN_TASK, GoalStatus
@@ -140,15 +141,15 @@ def crew(caps: dict[str, int] | None = None, memory: int | None = None, parallel
     ("limits", "started", "waiting"),
     [
         (crew(), "x1 x2 x3 y1 run", {}),
-        (crew({"x": 2}), "x1 x2 y1 run", {"2 x agents run already": 1}),
-        (crew({"x": 1, "y": 1}), "x1 y1 run", {"1 x agent runs already": 2}),
-        (crew(memory=2), "x1 x2 run", {"memory: room for 2 agents": 2}),
-        (crew(memory=0), "x1 run", {"memory: room for 1 agent": 3}),  # one always gets its chance
-        (crew({"x": 1}, memory=9, parallel=2), "x1 y1", {"1 x agent runs already": 2}),
+        (crew({"x": 2}), "x1 x2 y1 run", {Wait("2 x agents run already"): 1}),
+        (crew({"x": 1, "y": 1}), "x1 y1 run", {Wait("1 x agent runs already"): 2}),
+        (crew(memory=2), "x1 x2 run", {Wait("memory: room for 2 agents"): 2}),
+        (crew(memory=0), "x1 run", {Wait("memory: room for 1 agent"): 3}),  # one always gets its chance
+        (crew({"x": 1}, memory=9, parallel=2), "x1 y1", {Wait("1 x agent runs already"): 2}),
     ],
 )
 def test_agents_start_within_their_cap_and_free_memory(
-    limits: Limits, started: str, waiting: dict[str, int]
+    limits: Limits, started: str, waiting: dict[Wait, int]
 ) -> None:
     story = begun(*asks("x1", "x2", "x3", "y1"), TaskSpec("run", run=RUN))
     assert actions(story, limits=limits) == [StartAttempt(GOAL, name) for name in started.split()]
@@ -162,15 +163,16 @@ def test_what_runs_counts_against_caps_and_what_just_started_against_memory() ->
     )
     busy = frozenset({attempt_key(GOAL, "x1")})
 
-    def held(limits: Limits, seconds: float, *more: str) -> dict[str, dict[str, int]]:
+    def held(limits: Limits, seconds: float, *more: str) -> dict[str, dict[Wait, int]]:
         return waits({GOAL: story.goal}, busy | set(more), limits, story.goal.tasks["x1"].since + seconds)
 
-    assert held(crew({"x": 1}), 0) == {GOAL: {"1 x agent runs already": 2}}
-    assert held(crew({"x": 2}), 0, attempt_key(GOAL, "x2")) == {GOAL: {"2 x agents run already": 1}}
-    assert held(crew(memory=1), 0) == {GOAL: {"memory: room for 1 agent": 2}}  # its memory is only promised
-    assert held(crew(memory=1), 60) == {GOAL: {"memory: room for 2 agents": 1}}
+    assert held(crew({"x": 1}), 0) == {GOAL: {Wait("1 x agent runs already"): 2}}
+    assert held(crew({"x": 2}), 0, attempt_key(GOAL, "x2")) == {GOAL: {Wait("2 x agents run already"): 1}}
+    promised = {Wait("memory: room for 1 agent"): 2}
+    assert held(crew(memory=1), 0) == {GOAL: promised}
+    assert held(crew(memory=1), 60) == {GOAL: {Wait("memory: room for 2 agents"): 1}}
     story.tell(Kind.AGENT_ENDED, "x1", 1, exit_code=0, seconds=1.0, timed_out=False)
-    assert held(crew({"x": 1}), 0) == {GOAL: {"1 x agent runs already": 1}}  # a check is no agent
+    assert held(crew({"x": 1}), 0) == {GOAL: {Wait("1 x agent runs already"): 1}}  # a check is no agent
 
 
 def test_a_planner_is_an_agent_and_a_hold_is_no_wait() -> None:
@@ -729,6 +731,15 @@ def test_a_failed_look_waits_for_its_time() -> None:
     assert actions(story, now=2.9e9) == []
     assert next_wake({GOAL: story.goal}, 2.9e9) == 3e9
     assert actions(story, now=3e9) == [PlanGoal(GOAL)]
+
+
+def test_planning_waits_for_its_provider() -> None:
+    story = in_words()
+    shut = Limits(8, agent_of=lambda _goal, _task: "x", breakers={"x": Breaker(1, "usage_limit", 3e9)})
+    assert actions(story, limits=shut, now=2.9e9) == []
+    assert waits({GOAL: story.goal}, NOBODY, shut, 2.9e9) == {GOAL: {Wait("x: usage limit", 3e9): 0}}
+    assert next_wake({GOAL: story.goal}, 2.9e9, shut.breakers) == 3e9
+    assert actions(story, limits=shut, now=3e9) == [PlanGoal(GOAL)]
 
 
 @pytest.mark.parametrize(

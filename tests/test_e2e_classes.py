@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from mo_daemon.classify import SALVAGED
-from mo_git.lifecycle import has_ended
+from mo_git.breakers import fold
+from mo_git.ledger.reader import Reader
 from mo_git.model import FailureClass as F
 from tests.agents import AGAIN, KINDS, do, endings, keys, program, run, settings
 from tests.driver import Mo, plan
@@ -213,7 +214,7 @@ def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
     agents.wait_for(lambda: bool(children(mark)), 60)
     os.kill(program_above(children(mark)[0], kind), signal.SIGKILL)
     agents.wait_for(lambda: not children(mark), 60)
-    agents.wait_for(lambda: has_ended(agents.goal()), 120)
+    agents.wait_for(lambda: agents.goal().state == "failed", 120)
 
     goal = agents.json("show", "@last")["goal"]
     expected = {
@@ -221,6 +222,10 @@ def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
         for name, row in rows.items()
     }
     assert endings(goal) == expected
+
+    told = agents("show", "@last/context_overflow#2", "--prompt").out
+    assert "ran out of context" in told
+    assert ("A half-context_overflow.txt" in told) == rows["context_overflow"].half
 
     landed = agents.repo.tree(goal["integration"])
     for one in goal["tasks"]:
@@ -237,38 +242,87 @@ def test_each_class_and_what_follows(agents: Mo, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_usage_limit_holds_for_its_provider_and_no_other(agents: Mo, kind: str) -> None:
-    """Nothing more of it starts before the reset that it named, also not after a restart of the daemon."""
-    reset, other = int(time.time()) + HOUR, next(name for name in KINDS if name != kind)
+def test_a_usage_limit_closes_its_provider_and_no_other(agents: Mo, api: StubApi, kind: str) -> None:
+    """Until the reset, also across a restart; whoever may choose takes another one."""
+    reset = int(time.time()) + HOUR
     if kind == "claude":  # only subscriptions tell when a limit ends
         agents.environ = {**agents.environ, "CLAUDE_CODE_OAUTH_TOKEN": "test-token"}
         del agents.environ["ANTHROPIC_API_KEY"]
-    met = task(kind, "met", Row((usage_limit(kind, reset),), ()))
-    later = [task(kind, f"later-{n}", Row((), ())) for n in range(3)]
-    others = [task(other, f"other-{n}", Row((), (), half=False)) for n in range(2)]
-    file = agents.repo.path.parent / "plan.json"
-    file.write_text(plan([{**met, "priority": 9}, *later, *others]))
-    agents("do", f"@{file}", "--detach", "-j", "1")
-    landed = ("landed", "landed")
-    agents.wait_for(lambda: tuple(str(agents.goal().tasks[one["id"]].state) for one in others) == landed, 120)
+    configure(agents, api, **{"routing.phase_defaults": {"execute": kind}})
+    go = agents.repo.path.parent / "go"
+    (other,) = set(KINDS) - {kind}
 
-    waiting = agents.goal().tasks["met"]
-    assert (str(waiting.state), waiting.attempts[-1].failure) == ("waiting", "usage_limit")
-    assert reset <= waiting.not_before < reset + 62  # codex tells the minute
-    for _ in range(2):
-        (goal,) = agents.json("status")["goals"]
-        (wait,) = goal["waits"]
-        assert wait["tasks"] == 3
-        assert wait["why"].startswith(f"{kind} is at its usage limit until ")
-        agents.stop()
-        agents("daemon", "start")
-        agents.wait_for(lambda: bool(agents.json("status")["goals"][0]["waits"]))
-    assert all(agents.goal().tasks[one["id"]].attempts == [] for one in later)
+    def after(name: str, provider: str) -> dict[str, Any]:
+        steps = {"run": f"echo x > {name}.txt"}, {"say": "Done."}
+        return {"id": name, "provider": provider, "prompt": do(*steps), "depends_on": ["go"]}
+
+    tasks = [
+        {"id": "limited", "provider": kind, "prompt": do(usage_limit(kind, reset))},
+        {"id": "go", "run": ["sh", "-c", f"until test -e {go}; do sleep 0.05; done; echo > go.txt"]},
+        *(after("named", kind), after("other", other), after("auto", "auto")),
+    ]
+    file = agents.repo.path.parent / "plan.json"
+    file.write_text(plan(tasks))
+    agents("do", f"@{file}", "--detach")
+    agents.wait_for(lambda: agents.states().get("limited") == "waiting", 60)
+    go.touch()
+    agents.wait_for(lambda: {agents.states()[name] for name in ("other", "auto")} == {"landed"}, 90)
+
+    def waits() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = agents.json("status")["goals"][0]["waits"]
+        return found
+
+    agents.wait_for(lambda: bool(waits()), 30)
+    (wait,) = waits()
+    assert (wait["why"], wait["tasks"]) == (f"{kind}: usage limit", 1)
+    assert reset <= wait["until"] < reset + 62  # codex tells the minute
+    agents("daemon", "stop")
+    agents("daemon", "start")
+    agents.wait_for(lambda: waits() == [wait], 30)
+    shown = {one["id"]: one for one in agents.json("show", "@last")["goal"]["tasks"]}
+    assert shown["named"]["waits"] == {"why": wait["why"], "until": wait["until"]}
+    assert [one["class"] for one in shown["limited"]["attempts"]] == ["usage_limit"]
+    assert shown["limited"]["waits"]["until"] >= reset
+    assert (shown["named"]["attempts"], shown["auto"]["attempts"][0]["provider"]) == ([], other)
     agents("cancel", "@last")
     agents.wait_for(lambda: agents.goal().state == "cancelled", 60)
-    goal = agents.json("show", "@last")["goal"]
-    kept = {one["id"]: one for one in goal["tasks"]}["met"]["attempts"][0]["kept"]
-    assert agents.repo.git("show", f"{kept}:half-met.txt") == "half"
+
+
+def test_a_wait_that_the_provider_names_holds_for_all(agents: Mo, api: StubApi) -> None:
+    """Also while the program that met it sits still and will try again by itself."""
+    error = {"type": "rate_limit_error", "message": "too many"}
+    limited = do({"status": 429, "error": error, "headers": {"retry-after": "60"}})
+    go = agents.repo.path.parent / "go"
+    tasks = [
+        {"id": "limited", "provider": "claude", "prompt": limited},
+        {"id": "go", "run": ["sh", "-c", f"until test -e {go}; do sleep 0.05; done; echo > go.txt"]},
+        {"id": "next", "provider": "claude", "prompt": limited, "depends_on": ["go"]},
+    ]
+    file = agents.repo.path.parent / "plan.json"
+    file.write_text(plan(tasks))
+    began = time.time()
+    agents("do", f"@{file}", "--detach")
+    agents.wait_for(lambda: any("claude" in key for key in known(agents)), 60)
+    go.touch()
+    agents.wait_for(lambda: bool(agents.json("status")["goals"][0]["waits"]), 60)
+    (wait,) = agents.json("status")["goals"][0]["waits"]
+    assert (wait["why"], wait["tasks"]) == ("claude: rate limit", 1)
+    assert began + 60 <= wait["until"] <= time.time() + 75
+    assert "1 ready task: claude: rate limit until " in agents("status").out
+    assert agents.states()["limited"] == "running"
+    assert agents.goal().tasks["next"].attempts == []
+    agents("cancel", "@last")
+    agents.wait_for(lambda: agents.goal().state == "cancelled", 60)
+
+
+def known(mo: Mo) -> Mapping[str, Any]:
+    """Agents of which something was heard, with their breakers."""
+    reader = Reader.open(mo.home.database)
+    assert reader is not None
+    try:
+        return fold(reader.answers(0))
+    finally:
+        reader.close()
 
 
 def test_another_provider_takes_over(agents: Mo, api: StubApi) -> None:
@@ -335,17 +389,3 @@ def test_every_class_has_its_proof() -> None:
     elsewhere = {F.CANCELLED, F.LOST, F.SETUP_FAILED, F.CONFLICT, F.GATE_RED, F.BUDGET, F.REVIEW_REJECTED}
     elsewhere |= {F.CROWDED}
     assert here | elsewhere | {F.BAD_CONFIG, F.IDLE, F.USAGE_LIMIT} == {*F, None}
-
-
-@pytest.mark.parametrize("large", ["", "gpt-large"])
-def test_a_context_that_is_always_full(agents: Mo, api: StubApi, large: str) -> None:
-    """In a new session first; full again: with a larger context, where one is named, or not at all."""
-    configure(agents, api, **{"codex.models": {"large": large}})
-    status, error = PROVIDER[F.CONTEXT_OVERFLOW]["codex"]
-    steps = once("echo half > half.txt"), {"status": status, "error": error}
-    goal = run(agents, plan([{"id": "a", "provider": "codex", "prompt": do(*steps)}]), code=1)
-    assert endings(goal) == {"a": ("failed", [str(F.CONTEXT_OVERFLOW)] * (3 if large else 2))}
-    (task,) = goal["tasks"]
-    assert ("set codex.models.large" in task["reason"]) == (not large)
-    assert [one["model"] for one in task["attempts"]][2:] == ([large] if large else [])
-    assert agents.repo.git("show", f"{task['attempts'][-1]['kept']}:half.txt") == "half"

@@ -111,7 +111,7 @@ def test_an_agent_at_its_cap_lets_others_go_on_and_says_what_waits(mo: Mo, tmp_p
     file.write_text(plan(tasks))
     mo("do", f"@{file}", "--detach")
     mo.wait_for(lambda: mo.states().get("run") == "landed")  # a command needs no place among agents
-    waits = [{"why": "1 mine agent runs already", "tasks": 2}]
+    waits = [{"why": "1 mine agent runs already", "until": None, "tasks": 2}]
     mo.wait_for(lambda: bool(mo.json("status")["goals"][0]["waits"] == waits))
     assert "\n  2 ready tasks: 1 mine agent runs already" in mo("status").out
     go.touch()

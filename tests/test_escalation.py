@@ -1,59 +1,86 @@
-"""When the next attempt gets another model."""
+"""A stronger model after failures, a new session after an overflow, and attempts that come to an end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 
 import pytest
 
-from mo_daemon.escalation import level, needs_room
-from mo_daemon.routing import Choice, Routes, Wish, route
-from mo_git.model import Phase
+from mo_daemon import setbacks
+from mo_daemon.compacting import MESSAGES, carried_over
+from mo_daemon.engine import Engine
+from mo_daemon.escalation import level
+from mo_git.model import FailureClass as F
+from mo_git.model import Kind
+from tests.story import Story, chain
+from tests.support import RepoBuilder
+from tests.test_engine import World
 
-MODELS = {"claude": {"simple": "haiku", "moderate": "sonnet", "complex": "opus", "large": "sonnet[1m]"}}
-ROUTES = Routes({"claude": ""}, "claude", models=MODELS)
-
-
-@pytest.mark.parametrize(
-    ("failures", "expected"),
-    [
-        ((), "simple"),
-        (("check_failed",), "simple"),
-        (("check_failed", "gate_red"), "moderate"),
-        (("check_failed", "network", "review_rejected", "rate_limit"), "moderate"),
-        (("check_failed",) * 4, "complex"),
-        (("check_failed",) * 9, "complex"),
-        (("crash", "timeout", "lost", "usage_limit"), "simple"),
-    ],
-)
-def test_work_that_is_not_good_enough_twice_gets_a_stronger_model(
-    failures: Sequence[str], expected: str
-) -> None:
-    assert level("simple", failures) == expected
+CHECK, RED, OVER = F.CHECK_FAILED, F.GATE_RED, F.CONTEXT_OVERFLOW
 
 
 @pytest.mark.parametrize(
-    ("failures", "expected"),
+    ("complexity", "failures", "expected"),
     [
-        (["context_overflow"], False),
-        (["context_overflow"] * 2, True),
-        (["context_overflow", "check_failed", "context_overflow"], False),
-        (["context_overflow", "context_overflow", "check_failed"], False),
+        ("simple", [], "simple"),
+        ("simple", [CHECK], "simple"),
+        ("simple", [CHECK, F.LOST, RED], "moderate"),
+        ("simple", [CHECK] * 4, "complex"),
+        ("complex", [F.REVIEW_REJECTED] * 9, "complex"),
+        ("moderate", [F.CRASH, F.TIMEOUT, F.RATE_LIMIT], "moderate"),
+        ("moderate", [OVER], "moderate"),
+        ("moderate", [OVER, OVER], "large"),
     ],
 )
-def test_a_context_that_is_full_twice_needs_more_room(failures: Sequence[str], expected: bool) -> None:
-    assert needs_room(failures) is expected
+def test_the_level_of_the_model(complexity: str, failures: list[str], expected: str) -> None:
+    assert level(complexity, failures) == expected
 
 
-@pytest.mark.parametrize(
-    ("wish", "model"),
-    [
-        (Wish(complexity="moderate"), "sonnet"),
-        (Wish(model="mine", complexity="complex"), "mine"),
-        (Wish(model="mine", room=True), "sonnet[1m]"),
-    ],
-)
-def test_a_named_model_stays_unless_its_context_is_too_small(wish: Wish, model: str) -> None:
-    choice = route(Phase.EXECUTE, wish, ROUTES)
-    assert isinstance(choice, Choice)
-    assert choice.model == model
+def said(text: str) -> str:
+    return json.dumps({"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}})
+
+
+def test_a_new_session_is_told_what_is_there_and_the_newest_messages() -> None:
+    stream = "\n".join(['cut": 1}', *(said(f"message {n} " + "x" * 100) for n in range(200))])
+    told = carried_over({"a.py": "M", "b.py": "A"}, stream, goes_on=True)
+    assert "ran out of context" in told
+    assert "M a.py\nA b.py" in told
+    assert "message 199 " in told
+    assert "message 0 " not in told
+    assert len(told) < MESSAGES + 1000
+
+
+def test_of_a_session_that_left_nothing_nothing_is_told() -> None:
+    told = carried_over({}, "", goes_on=False)
+    assert "ran out of context" in told
+    assert "====" not in told
+
+
+@pytest.fixture
+def world(repo: RepoBuilder) -> World:
+    return World(repo)
+
+
+def test_no_path_gets_around_the_limit_of_attempts(world: World) -> None:
+    """Whatever schedules another attempt: with all of them failed there is none."""
+    world.configure(retry={"max_attempts": 3})
+
+    def follows(failures: list[str]) -> list[Kind]:
+        story = Story(chain("a"))
+        story.start()
+        for n, name in enumerate(failures, 1):
+            story.run("a", n)
+            story.tell(Kind.ATTEMPT_FAILED, "a", n, {"class": name, "reason": "r"})
+            story.tell(Kind.RETRY_SCHEDULED, "a", n, not_before=0.0, why="again")
+
+        async def ask(engine: Engine) -> list[Kind]:
+            return [
+                fact.kind for fact in setbacks.worn_out(engine.services, story.goal, story.goal.tasks["a"])
+            ]
+
+        return world.run(ask)
+
+    assert follows(["auth", "budget"]) == []
+    assert follows(["auth", "budget", "no_change"]) == [Kind.FAILED]
+    assert follows(["lost"] * 14) == []
+    assert follows(["lost"] * 15) == [Kind.FAILED]

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from mo_git import fast_status, views
+from mo_git.breakers import Wait
 from mo_git.cli import cli
 from mo_git.errors import MoError
 from mo_git.git.layout import discover
@@ -94,6 +95,25 @@ def loaded(home: Home) -> dict[str, Any]:
 
 
 # -- the command line ---------------------------------------------------------------------------------
+
+
+def test_what_waits_and_until_when(home: Home) -> None:
+    story = Story(chain("a"))
+    story.start()
+    story.run("a")
+    story.tell(Kind.ATTEMPT_FAILED, "a", 1, {"class": "rate_limit", "reason": "429"}, exit_code=1)
+    story.tell(Kind.RETRY_SCHEDULED, "a", 1, not_before=NOW + 42, why="429")
+    soon, late = Wait("x: rate limit", NOW + 60), Wait("y: usage limit", NOW + 7200)
+    waits = {story.id: {soon: 2, late: 0, Wait("z"): 1}}
+    document = views.status_document([story.goal], seq=5, daemon={}, limits={}, waits=waits)
+    home.write_status(document)
+    shown = fast_status.load(str(home.top))
+    assert shown is not None
+    lines = fast_status.text(shown, NOW, one=True).splitlines()
+    assert "  2 ready tasks: x: rate limit until 08:02:40" in lines
+    assert "  planning: y: usage limit until 10:01" in lines
+    assert "  1 ready task: z" in lines
+    assert any("until 08:02:22: 429" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -262,24 +262,6 @@ def test_a_failed_attempt_whose_work_was_not_taken_over() -> None:
     )
 
 
-def test_a_full_context_is_summed_up_for_the_session_that_goes_on() -> None:
-    story = Story(TASKS)
-    story.start()
-    story.run("a")
-    data = {"class": "context_overflow", "reason": "prompt is too long", "said": "half of it is done"}
-    story.tell(Kind.ATTEMPT_FAILED, "a", 1, data)
-    said = brief("{{rework}}", story.goal, story.goal.tasks["a"], {}, "", goes_on=True, done=["a.py", "b.py"])
-    parts = (
-        "An earlier attempt ran out of context before it was done.\n",
-        data_block("why not", "prompt is too long"),
-        data_block("files that it has changed so far", "a.py\nb.py"),
-        data_block("what it said last", "half of it is done"),
-        "\nRead only what you need, and small parts of large files.\n",
-        "\nIts files are in the worktree: correct them, do not start from nothing.\n",
-    )
-    assert said == "".join(parts)
-
-
 # -- the team's words -----------------------------------------------------------------------------------
 
 

@@ -108,3 +108,34 @@ def test_the_model_goes_by_complexity(wish: Wish, model: str) -> None:
 )
 def test_who_is_left_alone(failures: list[tuple[str, str]], expected: set[str]) -> None:
     assert avoided(failures) == expected
+
+
+@pytest.mark.parametrize(
+    ("avoid", "resting", "agent"),
+    [
+        ("", "codex", "claude"),
+        ("codex", "", "claude"),
+        ("codex", "claude", "claude"),  # wait for it rather than fail again
+        ("", "codex claude", "codex"),
+        ("codex claude", "claude", "codex"),
+    ],
+)
+def test_who_rests_is_passed_over_and_waited_for(avoid: str, resting: str, agent: str) -> None:
+    choice = route(Phase.EXECUTE, Wish(), ROUTES, frozenset(avoid.split()), frozenset(resting.split()))
+    assert isinstance(choice, Choice)
+    assert choice.agent == agent
+
+
+@pytest.mark.parametrize(
+    ("wish", "model"),
+    [
+        (Wish(complexity="simple"), "small"),
+        (Wish(complexity="simple", level="complex"), "large"),
+        (Wish(complexity="simple", level="moderate"), "small"),  # none is set
+        (Wish(model="own", complexity="simple", level="complex"), "own"),
+    ],
+)
+def test_the_model_of_a_level(wish: Wish, model: str) -> None:
+    choice = route(Phase.EXECUTE, wish, ROUTES)
+    assert isinstance(choice, Choice)
+    assert choice.model == model

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from mo_git import text, views
+from mo_git.breakers import Breaker
 from mo_git.model import Kind, Plan, TaskSpec
 from tests import schemas
 from tests.story import BASE, START, Story, chain, commit
@@ -112,7 +114,14 @@ def test_status_document() -> None:
                 "created_at": START,
                 "tasks": {"running": 1, "landed": 1, "failed": 1, "skipped": 1},
                 "active": [
-                    {"task": "right", "state": "running", "attempt": 2, "since": START + 16, "reason": ""}
+                    {
+                        "task": "right",
+                        "state": "running",
+                        "attempt": 2,
+                        "since": START + 16,
+                        "until": None,
+                        "reason": "",
+                    }
                 ],
                 "doing": "",
                 "iteration": 1,
@@ -219,6 +228,7 @@ def test_goal_document() -> None:
         "state": "failed",
         "reason": "exit code 1\x1b[31m\nboom",
         "iteration": 1,
+        "waits": None,
         "depends_on": ["top"],
         "from": None,
         "branch": "mo/tidy-k3f9/left",
@@ -742,3 +752,28 @@ def test_printable_keeps_lines_and_tabs() -> None:
 
 def test_table() -> None:
     assert text.table([["a", "bb", "c"], ["aaa", "b"], []]) == ["a    bb  c", "aaa  b", ""]
+
+
+def test_what_each_task_waits_for_and_until_when() -> None:
+    tasks = (
+        TaskSpec("a", prompt="p", provider="x"),
+        TaskSpec("b", prompt="p", provider="x"),
+        TaskSpec("c", prompt="p", depends_on=("a", "b")),
+        TaskSpec("d", run=("true",)),
+    )
+    story = Story(tasks)
+    story.start()
+    story.run("a")
+    story.tell(Kind.ATTEMPT_FAILED, "a", 1, {"class": "rate_limit", "reason": "429"}, exit_code=1)
+    story.tell(Kind.RETRY_SCHEDULED, "a", 1, not_before=START + 60, why="429")
+
+    def waits(breakers: dict[str, Breaker], now: float) -> dict[str, Any]:
+        document = views.goal_document(story.goal, breakers, now)
+        return {one["id"]: one["waits"] for one in document["goal"]["tasks"] if one["waits"]}
+
+    after = {"why": "after a, b", "until": None}
+    assert waits({}, START) == {"a": {"why": "429", "until": START + 60}, "c": after}
+    shut = {"why": "x: usage limit", "until": START + 600}
+    breaker = {"x": Breaker(4, "usage_limit", START + 600)}
+    assert waits(breaker, START) == {"a": shut, "b": shut, "c": after}
+    assert waits(breaker, START + 600) == {"a": {"why": "429", "until": START + 60}, "c": after}

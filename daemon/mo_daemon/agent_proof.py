@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mo_daemon import environment, quarters, roster
+from mo_daemon import environment, listening, quarters, roster
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents.protocol import Job
 from mo_daemon.services import Services
@@ -70,6 +70,7 @@ async def prove(services: Services, name: str, seconds: float) -> dict[str, Any]
     known = services.settings.roster
     if name not in known:
         raise MoError(f"no agent {name!r}", f"agents: {', '.join(known)}", Exit.USAGE)
+    ear = listening.Ear(services, "", name, "proof", name)
     with _room(services) as (slot, owner):
         try:
             finished = await _run(services, name, slot, owner, seconds)
@@ -83,6 +84,7 @@ async def prove(services: Services, name: str, seconds: float) -> dict[str, Any]
     usage = asdict(outcome.usage)
     paid = {"provider": name, "model": known[name].default_model, "phase": "proof", **usage}
     services.record([NewFact("", Kind.USAGE, paid)])
+    ear.tell(outcome, proof=True)
     works = outcome.failure is None
     proof = {
         "agent": name,

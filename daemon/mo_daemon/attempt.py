@@ -59,6 +59,9 @@ class NotApplicable(Exception):
 
 async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) -> None:
     """Start and finish one attempt; every ending is recorded as facts."""
+    if over := setbacks.worn_out(services, goal, task):
+        services.record(over)
+        return
     base = goal.integration
     conflict = await _conflict(services, task, base)
     choice = execution.chosen(services, goal, task, execution.avoided(task))
@@ -71,7 +74,8 @@ async def run_attempt(services: Services, goal: GoalStatus, task: TaskStatus) ->
         services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
         return
     async with services.starting() as ready:
-        if not may_start(goal):  # any more: it may have been paused while this attempt waited for its turn
+        # Any more: meanwhile it may have been paused, or its provider may have said no to somebody else.
+        if not may_start(goal) or services.is_closed_to(choice.agent):
             return
         upon: Sequence[TaskStatus] | None = ()
         if conflict is None:

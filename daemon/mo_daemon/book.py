@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from mo_git.breakers import LONGEST, fold, take
 from mo_git.errors import Exit, MoError
 from mo_git.goal_status import GoalStatus
 from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
@@ -21,8 +22,8 @@ log = logging.getLogger("mo")
 class Book:
     """Used from the event loop's thread only.
 
-    `unwritable` says why the ledger takes nothing now (empty: it does), `broken` holds the error after
-    which nothing can be recorded any more.
+    `breakers` is how it stands with each agent.  `unwritable` says why the ledger takes nothing now (empty:
+    it does), `broken` holds the error after which nothing can be recorded any more.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Book:
     ) -> None:
         self.goals: dict[str, GoalStatus] = dict(goals)
         self.seq = max((goal.last_seq for goal in self.goals.values()), default=0)
+        self.breakers = fold(ledger.answers(now() - LONGEST))
         self.unwritable = ""
         self.broken: LedgerBroken | None = None
         self._ledger = ledger
@@ -103,6 +105,8 @@ class Book:
         self.goals.update((spec.id, new_goal(spec)) for spec in goals)
         for fact in recorded:
             self.seq = fact.seq
+            if fact.kind == Kind.PROVIDER_ANSWERED:
+                take(self.breakers, fact)
             if not fact.goal:  # what no goal pays for is only counted
                 continue
             effect = apply(self.goals[fact.goal], fact)

@@ -6,12 +6,12 @@ Everything that somebody else wrote (outputs of other tasks, logs, documents) st
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mo_daemon.prompts import data_block, fill
 from mo_git.goal_status import GoalStatus, TaskStatus
-from mo_git.model import FailureClass, TaskSpec
+from mo_git.model import TaskSpec
 from mo_git.plan_refs import Reference, references, replace
 from mo_git.plan_schema import ANY_OBJECT
 
@@ -31,13 +31,14 @@ def brief(
     lessons: str = "",
     *,
     goes_on: bool = False,
-    done: Sequence[str] = (),
     asked: str = "",
+    before: str = "",
 ) -> str:
     """The prompt of an attempt.  `team`: instruction files of the repository; `log`: the last failure's.
 
     `lessons`: what earlier work taught, in the words of people who are trusted; `goes_on`: the last attempt's
-    work is in the worktree, and has changed the files `done`; `asked`: what a reviewer wants corrected there.
+    work is in the worktree; `asked`: what a reviewer wants corrected there; `before`: what is known of a
+    session that ran out of context.
     """
     spec = task.spec
     writes = f"\nExpected to change: {', '.join(spec.writes)}\n" if spec.writes else ""
@@ -46,7 +47,7 @@ def brief(
         "prompt": task_text(goal, spec) + _asked_for(spec),
         "check": checked_by(spec),
         "writes": writes,
-        "rework": rework(task, log, goes_on, done) + (_CORRECT + asked if asked else ""),
+        "rework": rework(task, log, goes_on) + before + (_CORRECT + asked if asked else ""),
         "instructions": instructions(team),
         "lessons": f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else "",
         "documents": documents(goal.spec.documents),
@@ -72,24 +73,13 @@ def instructions(team: Mapping[str, str]) -> str:
     return "".join(f"\nThe team's instructions ({name}):\n\n{text}\n" for name, text in team.items())
 
 
-def rework(task: TaskStatus, log: str, goes_on: bool, done: Sequence[str] = ()) -> str:
-    """Why the last attempt was not taken, what is still there of it, and what a person said since.
-
-    A session that ran out of context is summed up for the one that goes on: what it changed, and said last.
-    """
+def rework(task: TaskStatus, log: str, goes_on: bool) -> str:
+    """Why the last attempt was not taken, what is still there of it, and what a person said since."""
     phase = task.attempts[-1].phase if task.attempts else ""  # a resolution is no try at the task itself
     failed = [one for one in task.attempts if one.state == "failed" and one.phase == phase]
     said = ""
     if failed:
-        full = failed[-1].failure == FailureClass.CONTEXT_OVERFLOW
-        how = "ran out of context before it was done" if full else "was not accepted"
-        said = f"\nAn earlier attempt {how}.\n" + data_block("why not", failed[-1].reason)
-        if full and done:
-            said += data_block("files that it has changed so far", "\n".join(done), 6000)
-        if full and failed[-1].said:
-            said += data_block("what it said last", failed[-1].said, 4000)
-        if full:
-            said += "\nRead only what you need, and small parts of large files.\n"
+        said = "\nAn earlier attempt was not accepted.\n" + data_block("why not", failed[-1].reason)
         if goes_on:
             said += "\nIts files are in the worktree: correct them, do not start from nothing.\n"
         said += data_block("the log of that attempt", log, 6000) if log else ""

@@ -110,13 +110,14 @@ def next_step(
     now: float,
     jitter: float,
     stated: float | None = None,
+    more: int = 0,
 ) -> TryAgain | GiveUp:
     """What follows a failed attempt.
 
     `earlier` are the classes of this task's earlier failures since a person last said `retry`;
     `attempts` counts them and this one, without those lost to a restart of the daemon: a restart may never
     change how a goal ends.  `jitter` is drawn evenly from [0, 1); `stated` is when the provider said that
-    it would work again.
+    it would work again; `more` are further ways that are left to try, besides those of the policy.
     """
     if failure in (F.LOST, F.CROWDED):
         return TryAgain(now, reason)
@@ -126,7 +127,7 @@ def next_step(
     if policy.rework and not can_rework:
         return GiveUp(reason)
     times = settings.same_way if policy.times == SAME_WAY else policy.times
-    if times is not None and before >= times:
+    if times is not None and before >= times + more:
         tried = f" ({before + 1} times)" if before else ""
         return GiveUp(f"{reason}{tried}")
     if attempts >= limit:

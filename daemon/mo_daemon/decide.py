@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mo_daemon import dead_ends, riders
-from mo_daemon.allowance import AgentOf, Room, agents_at_work
+from mo_daemon.allowance import AgentOf, Crew, Room, agents_at_work, recent_starts
 from mo_git import dag
+from mo_git.breakers import Breaker, Wait
 from mo_git.goal_status import AT_WORK, STEPPING_IN, GoalStatus, Operation, TaskStatus
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
@@ -26,10 +27,9 @@ class Limits:
     `agent_of` names who does a task (None: who plans the goal); empty: nobody that counts.  `caps` are runs
     of each agent at once.  `memory` is how many further agents have room in free memory; None: any number.
     Plain commands count against `parallel` alone.  `speculate` is `converge.speculate`; `apart` are heads
-    with candidates that do not merge onto them, so nothing can start from there.  `closed`: agent -> why
-    its provider takes nothing now; `starts`: agent -> starts that are left of this minute; `resets`: when
-    one of both may have changed.  `refusal` says why no run of an agent may start for a goal now (money,
-    quota); empty: one may.
+    with candidates that do not merge onto them, so nothing can start from there.  `refusal` says why no run
+    of an agent may start for a goal now (money, quota); empty: one may.  `breakers` is how it stands with
+    each agent, `starts` how many of its attempts may start in a minute (0 or missing: any number).
     """
 
     parallel: int
@@ -39,10 +39,9 @@ class Limits:
     agent_of: AgentOf = lambda _goal, _task: ""
     speculate: str = "off"
     apart: Collection[tuple[str, ...]] = ()
-    closed: Mapping[str, str] = field(default_factory=dict)
-    starts: Mapping[str, int] = field(default_factory=dict)
-    resets: tuple[float, ...] = ()
     refusal: Callable[[GoalStatus, str], str] = lambda _goal, _agent: ""
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    starts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +213,8 @@ def decide(goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits
 
 def waits(
     goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits, now: float
-) -> dict[str, dict[str, int]]:
-    """Goal -> {what tasks wait for that could start otherwise: how many of them}."""
+) -> dict[str, dict[Wait, int]]:
+    """Goal -> {what tasks wait for that could start otherwise: how many; 0: its planning does}."""
     return {} if limits.hold else _starts(goals, set(busy), limits, now)[1]
 
 
@@ -333,23 +332,28 @@ def _end(goal: GoalStatus) -> Action:
 
 def _starts(
     goals: Mapping[str, GoalStatus], taken: set[str], limits: Limits, now: float
-) -> tuple[list[Action], dict[str, dict[str, int]]]:
+) -> tuple[list[Action], dict[str, dict[Wait, int]]]:
     """What to start within the limits, older goals first, then what holds up most; and what has to wait."""
     actions: list[Action] = []
-    waiting: dict[str, dict[str, int]] = {}
+    waiting: dict[str, dict[Wait, int]] = {}
     slots = limits.parallel - sum(key.startswith(("attempt ", "plan ", "verify ")) for key in taken)
     at_work = list(agents_at_work(goals, taken, limits.agent_of, now))
-    room = Room(slots, limits.caps, limits.memory, at_work, limits.closed, limits.starts)
+    started = recent_starts(goals, now) if any(limits.starts.values()) else {}
+    crew = Crew(limits.caps, limits.memory, limits.breakers, limits.starts, started)
+    room = Room(slots, crew, at_work, now)
     for goal in sorted(goals.values(), key=lambda g: (g.created_at, g.id)):
         if room.slots <= 0:
             break
         if not may_start(goal):
             continue
         if goal.needs_plan or goal.wants_verdict:
-            job, due = (PlanGoal if goal.needs_plan else VerifyGoal)(goal.id), reads_from(goal) <= now
-            agent = limits.agent_of(goal, None) if due and not job.keys & taken else ""
-            why = room.refusal(agent) or (limits.refusal(goal, agent) if agent else "")
-            if due and not job.keys & taken and not why:
+            job = (PlanGoal if goal.needs_plan else VerifyGoal)(goal.id)
+            if reads_from(goal) > now or job.keys & taken:
+                continue
+            agent = limits.agent_of(goal, None)
+            if why := room.refusal(agent) or _refusal(limits, goal, agent):
+                waiting[goal.id] = {why: 0}
+            else:
                 actions.append(job)
                 room.take(agent)
             continue
@@ -365,23 +369,29 @@ def reads_from(goal: GoalStatus) -> float:
     return goal.planning.not_before if goal.needs_plan else goal.iterations.not_before
 
 
+def _refusal(limits: Limits, goal: GoalStatus, agent: str) -> Wait | None:
+    """Money and quota."""
+    why = limits.refusal(goal, agent) if agent else ""
+    return Wait(why) if why else None
+
+
 def _choose(
     goal: GoalStatus, taken: set[str], room: Room, limits: Limits, now: float
-) -> tuple[list[Action], Counter[str]]:
+) -> tuple[list[Action], Counter[Wait]]:
     """The attempts of one goal to start, and what its other tasks wait for."""
     chosen: list[Action] = []
-    held: Counter[str] = Counter()
+    held: Counter[Wait] = Counter()
     prefix = f"attempt {goal.id}/"
     own = goal.spec.parallel or limits.parallel
     own -= sum(key.startswith(prefix) for key in taken)
     if min(own, room.slots) <= 0:
         return chosen, held
     agents = {}  # of the tasks that may start: only those are worth an order
-    refused = {"": ""}  # agent -> why none of it may start for this goal
+    refused: dict[str, Wait | None] = {}  # agent -> why none of it may start for this goal
     for task in _ready(goal, taken, limits, now):
         agent = "" if not task.spec.by_agent else limits.agent_of(goal, task)
         if agent not in refused:
-            refused[agent] = limits.refusal(goal, agent)
+            refused[agent] = _refusal(limits, goal, agent)
         if why := room.refusal(agent) or refused[agent]:
             held[why] += 1
         else:

@@ -87,6 +87,7 @@ class Engine:
         self.notifier = Notifier(services)
         self.book = Book(services.ledger, services.goals, services.now, self.look, self.notifier.take)
         self.goals = services.goals = self.book.goals
+        services.breakers = self.book.breakers
         services.record = self.book.record
         self.gatekeeper = Gatekeeper(services)
         self.lander = Lander(services, self.gatekeeper)
@@ -96,7 +97,6 @@ class Engine:
         self.stopping = False
         self.active_at = services.now()
         self._limiting = Limiting(services)
-        self._resets: tuple[float, ...] = ()  # when a provider takes more
         self._publisher = Publisher(services, about)
         self._reload = reload
         self._jobs: dict[str, asyncio.Task[None]] = {}
@@ -184,7 +184,7 @@ class Engine:
         """Until something changed, the next retry is due, or the next scan."""
         now = self.services.now()
         seconds = self.services.settings.orchestrator.tick_seconds
-        due = next_wake(self.goals, now, self._resets)
+        due = next_wake(self.goals, now, self.services.breakers)
         if due is not None:
             seconds = min(seconds, due - now)
         if (left := self._publisher.seconds_left()) is not None:
@@ -203,9 +203,7 @@ class Engine:
         answered = False
         if self.book.is_writable():
             answered = self._try_requests()
-            limits = self._limits()
-            self._resets, self.services.closed = limits.resets, limits.closed
-            for action in decide(self.goals, frozenset(self._jobs), limits, self.services.now()):
+            for action in decide(self.goals, frozenset(self._jobs), self._limits(), self.services.now()):
                 if isinstance(action, Record):
                     self.book.record(action.facts)
                 elif isinstance(action, Stop):

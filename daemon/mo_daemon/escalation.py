@@ -1,4 +1,4 @@
-"""A stronger model after work that did not do, one with more room after a full context.  Pure."""
+"""A stronger model after failures of the work itself, a larger context after two overflows.  Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ from collections.abc import Sequence
 from mo_git.model import FailureClass as F
 
 LEVELS = ("simple", "moderate", "complex")
-LARGE = "large"  # among the models of an agent: the one with the largest context
-PATIENCE = 2  # failures on one level, then the next one
-_NOT_GOOD_ENOUGH = frozenset(
-    {F.CHECK_FAILED, F.GATE_RED, F.REVIEW_REJECTED, F.NO_CHANGE, F.SCOPE, F.INVALID_OUTPUT, F.CONFLICT}
-)
+LARGE = "large"
+REFUSED = frozenset({F.CHECK_FAILED, F.REVIEW_REJECTED, F.GATE_RED})
+PATIENCE = 2  # refusals before the next level
 
 
 def level(complexity: str, failures: Sequence[str]) -> str:
-    """The level whose model makes the next attempt; `failures` are those since a person last said retry."""
-    poor = sum(failure in _NOT_GOOD_ENOUGH for failure in failures)
-    return LEVELS[min(LEVELS.index(complexity) + poor // PATIENCE, len(LEVELS) - 1)]
-
-
-def needs_room(failures: Sequence[str]) -> bool:
-    """Whether a new session, with less in it, was full again."""
-    return list(failures[-2:]) == [F.CONTEXT_OVERFLOW] * 2
+    """The level of model for the next attempt; `failures` are classes since a person last said retry."""
+    if failures.count(F.CONTEXT_OVERFLOW) >= 2:  # the first one was compacted
+        return LARGE
+    steps = sum(name in REFUSED for name in failures) // PATIENCE
+    return LEVELS[min(LEVELS.index(complexity) + steps, len(LEVELS) - 1)]

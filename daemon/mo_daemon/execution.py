@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mo_daemon import (
+    compacting,
     environment,
-    escalation,
     harvest,
     names,
     paid_run,
@@ -21,17 +21,17 @@ from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.briefing import TEAM_FILES, brief, checked_by
 from mo_daemon.containment import Cell
+from mo_daemon.escalation import LARGE, level
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.ladder import Rung
 from mo_daemon.paid_run import COMMAND, PaidRun
 from mo_daemon.prompts import data_block, fill
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services, tail
-from mo_git.git.binary import Git
+from mo_git.git import refs
 from mo_git.goal_status import GoalStatus, TaskStatus
 from mo_git.model import FailureClass, GoalSpec, Kind, Phase, TaskSpec
-
-SAID_LIMIT = 4000  # characters of the last messages of a run that failed
+from mo_git.text import count
 
 
 def assign(
@@ -39,26 +39,29 @@ def assign(
     goal: GoalSpec,
     task: TaskSpec,
     avoid: frozenset[str] = frozenset(),
-    so_far: TaskStatus | None = None,
+    failures: Sequence[str] = (),
 ) -> Choice | NoAgent:
     """Who does the task: a command by itself, a prompt by the agent that routing names.
 
-    How it went `so_far` may ask for another model.
+    `failures` (classes) of earlier attempts may ask for a stronger model.
     """
     if not task.by_agent:
         return Choice(COMMAND, "", "run" if task.run is not None else "from")
     phase_flag = goal.phase_providers.get(Phase.EXECUTE, "")
-    failures = so_far.failures if so_far else ()
-    level = escalation.level(task.complexity, failures)
-    room = escalation.needs_room(failures)
-    wish = Wish(goal.provider, task.provider, phase_flag, task.model, level, room)
-    return route(Phase.EXECUTE, wish, services.routes, avoid)
+    wish = Wish(goal.provider, task.provider, phase_flag, task.model, task.complexity)
+    first = route(Phase.EXECUTE, wish, services.routes, avoid, services.resting())
+    raised = replace(wish, level=level(task.complexity, failures))
+    choice = route(Phase.EXECUTE, raised, services.routes, avoid, services.resting())
+    if isinstance(first, Choice) and isinstance(choice, Choice) and choice.model != first.model:
+        failed = count(len(failures), "failed attempt")
+        return replace(choice, why=f"{choice.why}; the model for {raised.level} after {failed}")
+    return choice
 
 
 def resolver(services: Services, goal: GoalSpec, avoid: frozenset[str] = frozenset()) -> Choice | NoAgent:
     """Who resolves a conflict of the goal's tasks."""
     wish = Wish(goal.provider, "", goal.phase_providers.get(Phase.RESOLVE, ""))
-    return route(Phase.RESOLVE, wish, services.routes, avoid)
+    return route(Phase.RESOLVE, wish, services.routes, avoid, services.resting())
 
 
 def chosen(
@@ -66,7 +69,7 @@ def chosen(
 ) -> Choice | NoAgent:
     """Who makes the next attempt of a task: it may come back only to have a conflict resolved."""
     if task.resolve is None:
-        return assign(services, goal.spec, task.spec, avoid, task)
+        return assign(services, goal.spec, task.spec, avoid, task.failures)
     if task.resolve["resolution"] == Rung.AGENT:
         return resolver(services, goal.spec, avoid)
     return Choice(COMMAND, "", "rebuilds what conflicts")
@@ -120,9 +123,7 @@ async def run(attempt: Attempt) -> Outcome:
     )
     services.record([ended, *paid.usage(outcome)])
     if outcome.failure is not None:
-        said = {"said": outcome.summary[:SAID_LIMIT]} if outcome.summary else {}
-        more = {"exit_code": ending.code, "retry_at": outcome.retry_at}
-        raise AttemptFailed(outcome.failure, outcome.reason, **more, **said)
+        raise AttemptFailed(outcome.failure, outcome.reason, exit_code=ending.code, retry_at=outcome.retry_at)
     return outcome
 
 
@@ -210,7 +211,7 @@ async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
     template = await services.git(templates.load, str(attempt.phase), services.home, services.environ)
     lessons = await services.git(templates.lessons, services.home, services.environ)
     if attempt.conflict is None:
-        done = await services.git(_done_so_far, attempt) if attempt.goes_on else ()
+        before = await services.git(_overflowed, attempt) if earlier else ""
         return brief(
             template,
             goal,
@@ -219,18 +220,31 @@ async def _brief(attempt: Attempt, team: Mapping[str, str]) -> str:
             log,
             lessons,
             goes_on=attempt.goes_on,
-            done=done,
             asked=attempt.asked,
+            before=before,
         )
     return await services.git(
         resolving.brief, template, services.repo, attempt.conflict, goal, task, team, log, lessons
     )
 
 
-def _done_so_far(attempt: Attempt) -> tuple[str, ...]:
-    """The files that the work of the attempt before has changed."""
-    listed = Git(attempt.slot.path)("diff", "--name-only", "--no-renames", "-z", attempt.base).out
-    return tuple(os.fsdecode(name) for name in listed.split(b"\0") if name)
+def _overflowed(attempt: Attempt) -> str:
+    """What the session before left, where its context was full; empty: it was not."""
+    services, task = attempt.services, attempt.task
+    earlier = task.attempts[-2]
+    if earlier.failure != FailureClass.CONTEXT_OVERFLOW:
+        return ""
+    kept = refs.read(services.repo, earlier.kept) if earlier.kept.startswith("refs/") else None
+    found = services.repo.changes(earlier.base, services.repo.tree_of(kept)) if kept else []
+    changes = {change.path: change.status for change in found}
+    stream = tail(services.home.run_dir(attempt.goal.id, task.spec.id, earlier.n) / "stream.jsonl", 64_000)
+    return compacting.carried_over(changes, stream, goes_on=attempt.goes_on)
+
+
+def has_larger(services: Services, task: TaskStatus) -> bool:
+    """Whether the agent of the newest attempt has a model for what overflowed its context twice."""
+    models = services.routes.models.get(task.provider, {})
+    return not task.spec.model and bool(models.get(LARGE))
 
 
 def limit_left(attempt: Attempt) -> float:

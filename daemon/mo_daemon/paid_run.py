@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mo_daemon import quarters
+from mo_daemon import listening, quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
@@ -52,17 +52,24 @@ class PaidRun:
         cell: Cell | None = None,
         started: Callable[[str], None] = lambda _session: None,
     ) -> Finished:
-        """Run it to its end, as soon as there is money for it.
+        """Run it to its end, as soon as its provider takes more, and there is money for it.
 
         AttemptFailed (bad_config) where the program cannot be started, (budget) where no money is left.
         What a run has cost that is cancelled is recorded here: nobody else would.  `started` is told the
         CLI's session as soon as it says which: it can be resumed whatever comes.
         """
+        ear = listening.Ear(self.services, self.goal.id, self.agent.name, self.phase, self.name)
         if self.agent.name == COMMAND:
-            return await self._run(job, env, deadlines, cell, started, None)
-        await self._wait_for_money()
-        with self.services.purse.open(self.name, self.goal.id, self.agent.name) as spending:
-            return await self._run(job, env, deadlines, cell, started, spending.halt)
+            return await self._run(job, env, deadlines, cell, started, ear, None)
+        try:
+            await ear.turn()
+            await self._wait_for_money()
+            with self.services.purse.open(self.name, self.goal.id, self.agent.name) as spending:
+                finished = await self._run(job, env, deadlines, cell, started, ear, spending.halt)
+            ear.tell(finished.outcome)
+            return finished
+        finally:
+            ear.done()
 
     async def _wait_for_money(self) -> None:
         """Until what runs now leaves enough for one more."""
@@ -83,19 +90,20 @@ class PaidRun:
         deadlines: Deadlines,
         cell: Cell | None,
         started: Callable[[str], None],
+        ear: listening.Ear,
         halt: asyncio.Future[Halted] | None,
     ) -> Finished:
         services = self.services
 
         def listen(event: Event) -> None:
-            self._hear(event)
+            ear.hear(event)
+            services.note_limit(self.agent.name, event)
             if event.kind is EventKind.STARTED and event.data.get("session"):
                 started(event.data["session"])
 
         given = quarters.credentials(services, self.agent.name)
-        began = services.now()
         try:
-            finished = await run_agent(
+            return await run_agent(
                 services,
                 self.agent,
                 replace(job, environ=given.environ),
@@ -117,21 +125,6 @@ class PaidRun:
             raise AttemptFailed(FailureClass.BAD_CONFIG, reason) from None
         finally:
             services.say(self.name, None)
-        services.record(self._ended(began, finished.outcome))
-        return finished
-
-    def _ended(self, began: float, outcome: Outcome) -> list[NewFact]:
-        """How it ended, for the limits of its provider: whatever the phase."""
-        if self.agent.name == COMMAND:
-            return []
-        data = {
-            "provider": self.agent.name,
-            "phase": self.phase,
-            "class": outcome.failure or "",
-            "until": outcome.retry_at,
-            "started": began,
-        }
-        return [NewFact(self.goal.id, Kind.RUN_ENDED, data, self.task, self.n)]
 
     def _cut(self, usage: Usage) -> None:
         """What a run used that is ended from outside was paid for all the same."""
@@ -144,10 +137,6 @@ class PaidRun:
         """Whether a person has something to say to the agent at once."""
         task = self.goal.tasks.get(self.task)
         return task is not None and task.urgent and self.phase in (Phase.EXECUTE, Phase.RESOLVE)
-
-    def _hear(self, event: Event) -> None:
-        self.services.say(self.name, event)
-        self.services.note_limit(self.agent.name, event)
 
     def _over_budget(self, usage: Usage) -> str:
         """Asked at every usage event of a running agent."""

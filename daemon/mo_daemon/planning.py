@@ -67,12 +67,12 @@ def assign_reader(
 ) -> Choice | NoAgent:
     """Who does a phase that only reads."""
     wish = Wish(goal.provider, "", goal.phase_providers.get(phase, ""))
-    return route(phase, wish, services.routes, avoid)
+    return route(phase, wish, services.routes, avoid, services.resting())
 
 
 async def plan_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus) -> None:
     """One run of the planner; every ending is recorded as facts."""
-    choice = assign_planner(services, goal.spec, _avoided(goal))
+    choice = assign_planner(services, goal.spec, tried(goal.planning.failures))
     n = goal.planning.runs + 1
 
     async def use(slot: Slot) -> None:
@@ -103,7 +103,7 @@ async def with_slot(
         services.record([NewFact(goal.id, Kind.BUDGET_SPENT, {"reason": spent})])
         return
     async with services.starting() as ready:
-        if not (may_start(goal) and wanted()):  # any more
+        if not (may_start(goal) and wanted()) or services.is_closed_to(choice.agent):  # any more
             return
         slot = services.pool.take_detached()
         try:
@@ -358,10 +358,6 @@ def unanswered(
         doing = "planning" if look.owner == PLANNER else "verifying"
         return [fact(now), halt(goal, f"{doing} failed: {step.why}")]
     return [fact(step.not_before)]
-
-
-def _avoided(goal: GoalStatus) -> frozenset[str]:
-    return tried(goal.planning.failures)
 
 
 def tried(failures: Sequence[Mapping[str, Any]]) -> frozenset[str]:

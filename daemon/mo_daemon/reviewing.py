@@ -87,7 +87,7 @@ class _Review:
             self.attempt.task.spec,
             self.attempt.agent.name,
             frozenset(self.given_up),
-            avoided(self.failures) | limited | frozenset(self.services.closed),
+            avoided(self.failures) | limited | self.services.resting(),
         )
 
 
@@ -301,17 +301,13 @@ async def _prompt(ours: _Review, reads: frozenset[str], work: Work, evidence: Ev
 
 
 async def _turn(attempt: Attempt, agent: str) -> None:
-    """Wait until one more run of this agent is within its limits; it goes before attempts that start."""
+    """Wait until one more run of this agent is within its limit; it goes before attempts that would start."""
     services = attempt.services
     services.queued[attempt.name] = agent
     try:
-        while (why := services.closed.get(agent, "")) or _is_full(services, agent):
-            services.doing[attempt.name] = f"waits: {why or f'the runs of {agent} that are at work'}"
+        while runs_of(services.goals.values(), agent) >= services.most(agent):
+            services.doing[attempt.name] = f"waits: {services.most(agent)} {agent} runs are at work"
             await asyncio.sleep(LOOK_SECONDS)
     finally:
         del services.queued[attempt.name]
         services.doing.pop(attempt.name, None)
-
-
-def _is_full(services: Services, agent: str) -> bool:
-    return runs_of(services.goals.values(), agent) >= services.most(agent)

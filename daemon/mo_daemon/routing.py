@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mo_daemon import learning
-from mo_daemon.escalation import LARGE
 from mo_git.model import Phase
 
 AUTO = "auto"
@@ -42,7 +41,7 @@ class Routes:
 class Wish:
     """What goal and task say: names of agents, `auto` or empty; `model` of the task; `complexity`.
 
-    `room`: the context of the usual model is too small, whoever named that.
+    `level` is that of the model, where failures raised it above the task's complexity (`escalation`).
     """
 
     flag: str = ""
@@ -50,7 +49,7 @@ class Wish:
     phase_flag: str = ""
     model: str = ""
     complexity: str = "moderate"
-    room: bool = False
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +68,17 @@ class NoAgent:
     reasons: Mapping[str, str]
 
 
-def route(phase: Phase, wish: Wish, routes: Routes, avoid: frozenset[str] = frozenset()) -> Choice | NoAgent:
-    """Choose for one start.  `avoid` are agents that failed just now; a named agent is used all the same."""
+def route(
+    phase: Phase,
+    wish: Wish,
+    routes: Routes,
+    avoid: frozenset[str] = frozenset(),
+    resting: frozenset[str] = frozenset(),
+) -> Choice | NoAgent:
+    """Choose for one start.  `avoid` are agents that failed just now; a named agent is used all the same.
+
+    `resting` are those that nobody may ask for a while: better than one that failed, if there is no other.
+    """
     named, source = _named(phase, wish, routes)
     if named != AUTO:
         reason = routes.usable.get(named, f"no such agent; known: {', '.join(routes.usable)}")
@@ -79,11 +87,12 @@ def route(phase: Phase, wish: Wish, routes: Routes, avoid: frozenset[str] = froz
         return Choice(named, _model(named, wish, routes), source)
     order = _order(phase, routes)
     fit = [agent for agent in order if routes.usable.get(agent) == ""]
-    calm = [agent for agent in fit if agent not in avoid]
-    preferred, why = _learnt(phase, wish, routes, calm or fit)
+    patient = [agent for agent in fit if agent not in avoid]
+    calm = [agent for agent in patient if agent not in resting]
+    preferred, why = _learnt(phase, wish, routes, calm or patient or fit)
     if preferred:
         return Choice(preferred, _model(preferred, wish, routes), why)
-    for agent in calm or fit:
+    for agent in calm or patient or fit:
         first = agent == order[0]
         why = f"default of {phase}" if first else f"instead of {order[0]}"
         return Choice(agent, _model(agent, wish, routes), why)
@@ -122,4 +131,4 @@ def _order(phase: Phase, routes: Routes) -> list[str]:
 
 def _model(agent: str, wish: Wish, routes: Routes) -> str:
     models = routes.models.get(agent, {})
-    return (wish.room and models.get(LARGE, "")) or wish.model or models.get(wish.complexity, "")
+    return wish.model or models.get(wish.level) or models.get(wish.complexity, "")

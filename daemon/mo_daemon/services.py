@@ -24,7 +24,8 @@ from mo_daemon.sandbox import Purpose
 from mo_daemon.sandbox.lookout import Lookout
 from mo_daemon.threads import run_in
 from mo_daemon.worktrees import Pool
-from mo_git import process
+from mo_git import breakers, process
+from mo_git.breakers import Breaker
 from mo_git.config import Config
 from mo_git.git.merge import Merger
 from mo_git.git.repo import Repo
@@ -72,8 +73,9 @@ class Services:
     purse: Purse = field(default_factory=Purse)  # the runs that cost money now
     queued: dict[str, str] = field(default_factory=dict)  # attempt -> the agent that it waits to run next
     apart: set[tuple[str, ...]] = field(default_factory=set)  # head and candidates that do not merge there
-    closed: Mapping[str, str] = field(default_factory=dict)  # agent -> why its provider takes nothing now
     coming: tuple[Coming, ...] = ()  # conflicts between tasks that are not landed yet; a hint
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)  # how it stands with each agent
+    trying: dict[str, str] = field(default_factory=dict)  # agent -> the run that tries whether it works again
     _ended: list[str] = field(default_factory=list)  # tokens whose end is not written yet
 
     async def git(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -109,6 +111,15 @@ class Services:
         """Runs of an agent at once."""
         entry = self.settings.roster.get(agent)
         return (entry.max_parallel if entry else 0) or self.settings.agents.max_parallel
+
+    def resting(self) -> frozenset[str]:
+        """Agents to pass over where there is a choice."""
+        return breakers.resting(self.breakers, self.now())
+
+    def is_closed_to(self, agent: str) -> bool:
+        """Whether the agent's provider said meanwhile that nobody may ask it now."""
+        breaker = self.breakers.get(agent)
+        return breaker is not None and breaker.is_open(self.now())
 
     def say(self, run: str, event: Event | None) -> None:
         """What an agent does just now, for people who watch; None: its run has ended."""

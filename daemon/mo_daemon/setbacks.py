@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mo_daemon import escalation, execution, queue, resolving
+from mo_daemon import execution, queue, resolving
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import GiveUp, TryAgain, next_step
 from mo_daemon.ladder import Rung, Situation, next_rung
@@ -18,10 +18,11 @@ from mo_daemon.routing import Choice
 from mo_daemon.services import Services
 from mo_git.git.merge import Merge
 from mo_git.goal_status import GoalStatus, TaskStatus
-from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, agent_section
+from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact
 
 # Neither the agent's fault nor the task's: they count against no limit.
 _UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED, FailureClass.CROWDED})
+_LOST_TOO = 5  # times the limit of attempts: more than that, and the task itself is what ends the daemon
 _WAYS = {
     Rung.REGENERATE: "rebuilt by its command",
     Rung.AGENT: "an agent resolves it",
@@ -53,13 +54,24 @@ def follow_up(
     if failure in UNUSABLE and task.spec.by_agent and _somebody_else(services, goal, task, provider):
         return [again]
     step = _next_step(services, task, failure, reason, stated)
-    if failure is FailureClass.CONTEXT_OVERFLOW and isinstance(step, TryAgain):
-        step = _with_more_room(services, task, step)
     if isinstance(step, TryAgain):
         return [about(goal, task, Kind.RETRY_SCHEDULED, not_before=step.not_before, why=step.why)]
     if task.resolve is not None:
         return _unresolved(services, goal, task, failure, step.why)
     return [about(goal, task, Kind.FAILED, **{"class": failure, "reason": step.why})]
+
+
+def worn_out(services: Services, goal: GoalStatus, task: TaskStatus) -> list[NewFact]:
+    """What follows instead of another attempt where the task had all of its own, by whatever path."""
+    limit = task.spec.max_attempts or services.settings.retry.max_attempts
+    counted = sum(name not in _UNCOUNTED for name in task.failures)
+    if counted < limit and len(task.failures) < limit * _LOST_TOO:
+        return []
+    failure = FailureClass(task.failures[-1])
+    why = f"{task.attempts[-1].reason} ({counted} of {limit} attempts failed, {len(task.failures)} in all)"
+    if task.resolve is not None:
+        return _unresolved(services, goal, task, failure, why)
+    return [about(goal, task, Kind.FAILED, **{"class": failure, "reason": why})]
 
 
 def _next_step(
@@ -77,19 +89,7 @@ def _next_step(
         now=services.now(),
         jitter=services.jitter(),
         stated=stated,
-    )
-
-
-def _with_more_room(services: Services, task: TaskStatus, step: TryAgain) -> TryAgain | GiveUp:
-    """A new session first; where that was full, too, only a larger context helps."""
-    agent = task.attempts[-1].provider
-    if not escalation.needs_room([*task.failures, FailureClass.CONTEXT_OVERFLOW]):
-        return step
-    if services.routes.models.get(agent, {}).get(escalation.LARGE):
-        return step
-    key = f"{agent_section(agent)}.models.{escalation.LARGE}"
-    return GiveUp(
-        f"{step.why}, also in a new session: split the task, or set {key} to a model with more room"
+        more=int(failure is FailureClass.CONTEXT_OVERFLOW and execution.has_larger(services, task)),
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from mo_git import views
+from mo_git.breakers import LONGEST, Breaker, fold
 from mo_git.cli import Context
 from mo_git.cli.context import emit_json, json_option, open_home, open_reader, say, use_color
 from mo_git.cli.ids import ID, LAST, find_attempt, find_task, resolve_goal, split
@@ -40,18 +42,19 @@ def command(obj: Context, what: str, prompt: bool) -> None:
     reader = open_reader(home)
     try:
         goal = reader.goal(resolve_goal(reader, goal_text))
+        breakers = fold(reader.answers(time.time() - LONGEST))
     finally:
         reader.close()
     if not task_text:
         if prompt:
             raise MoError("--prompt is about a task", f"mo show {goal.id}/TASK --prompt", Exit.USAGE)
-        _show_goal(obj, goal)
+        _show_goal(obj, goal, breakers)
         return
     task = find_task(goal, task_text)
     if prompt:
         _show_prompt(obj, home, goal, task, find_attempt(goal, task, number))
     elif number is None:
-        _show_task(obj, goal, task)
+        _show_task(obj, goal, task, breakers)
     else:
         attempt = find_attempt(goal, task, number)
         assert attempt is not None, "a numbered attempt is found or refused"
@@ -61,9 +64,9 @@ def command(obj: Context, what: str, prompt: bool) -> None:
 # -- a goal -------------------------------------------------------------------------------------------
 
 
-def _show_goal(obj: Context, goal: GoalStatus) -> None:
+def _show_goal(obj: Context, goal: GoalStatus, breakers: Mapping[str, Breaker]) -> None:
     if obj.json:
-        emit_json(views.goal_document(goal))
+        emit_json(views.goal_document(goal, breakers, time.time()))
         return
     color = use_color(obj)
     state = paint(goal.state, state_color(goal.state), color)
@@ -166,8 +169,8 @@ def _conflict(conflict: object) -> list[str]:
 # -- a task, an attempt -------------------------------------------------------------------------------
 
 
-def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
-    document = views.task_document(goal, task)
+def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus, breakers: Mapping[str, Breaker]) -> None:
+    document = views.task_document(goal, task, breakers, time.time())
     if obj.json:
         emit_json({"v": 1, "task": {"goal": goal.id, **document}})
         return
@@ -177,6 +180,7 @@ def _show_task(obj: Context, goal: GoalStatus, task: TaskStatus) -> None:
     lines = [f"{goal.id}/{spec.id}  {painted}  {one_line(spec.title, 80)}".rstrip()]
     rows = [
         ["reason", one_line(task.reason)],
+        ["waits for", _waits(document["waits"])],
         ["after", ", ".join(spec.depends_on)],
         ["run", _command(spec.run)],
         ["from", one_line(spec.from_ref)],
@@ -213,6 +217,14 @@ def _verdict(task: TaskStatus) -> list[list[str]]:
         place = one_line(found["path"], 200) + (f":{found['line']}" if found["line"] else "")
         rows.append([f"{place} [{found['severity']}]".strip(), one_line(found["comment"], 400)])
     return rows
+
+
+def _waits(waits: Mapping[str, Any] | None) -> str:
+    """What it waits for, and until when."""
+    if waits is None:
+        return ""
+    until = f", until {clock(waits['until'], time.time())}" if waits["until"] else ""
+    return one_line(waits["why"], 300) + until
 
 
 def _command(command: Command | None) -> str:

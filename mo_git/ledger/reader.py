@@ -9,7 +9,7 @@ from typing import Any
 
 from mo_git.flakes import Seen
 from mo_git.goal_status import GoalStatus
-from mo_git.ledger.records import FACT_COLUMNS, FLAKES, facts_of, goal_from_data
+from mo_git.ledger.records import ANSWERS, FACT_COLUMNS, FLAKES, facts_of, goal_from_data
 from mo_git.lifecycle import replay
 from mo_git.model import Fact, GoalSpec, Kind
 
@@ -64,6 +64,10 @@ class Reader:
             (Kind.ATTEMPT_FAILED.value, Kind.RETRY_SCHEDULED.value, newest),
         )
         return facts_of(list(rows)[::-1])
+
+    def answers(self, since: float) -> list[Fact]:
+        """How runs of providers ended since a time, oldest first."""
+        return facts_of(self._db.execute(ANSWERS, (Kind.PROVIDER_ANSWERED.value, since)))
 
     def flakes_seen(self) -> list[Seen]:
         """What is known of flaky tests; nothing in a ledger that an older mo made."""

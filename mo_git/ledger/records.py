@@ -10,6 +10,7 @@ from mo_git.model import Fact, GoalSpec
 from mo_git.plan import plan_from_data, plan_to_data
 
 FACT_COLUMNS = "seq, at, goal, task, attempt, kind, data"
+ANSWERS = f"SELECT {FACT_COLUMNS} FROM facts WHERE kind = ? AND at >= ? ORDER BY seq"
 FLAKES = "SELECT test, tree, passed, failed, why, at FROM flakes ORDER BY test, at"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from mo_git.errors import Exit, MoError
 from mo_git.flakes import Seen
-from mo_git.ledger.records import FACT_COLUMNS, FLAKES, dump, facts_of, goal_from_data, goal_to_data
+from mo_git.ledger.records import ANSWERS, FACT_COLUMNS, FLAKES, dump, facts_of, goal_from_data, goal_to_data
 from mo_git.ledger.schema import migrate
 from mo_git.model import Fact, GoalSpec, Kind, NewFact
 from mo_git.process import Identity
@@ -163,6 +163,11 @@ class Ledger:
             (at,),
         )
         return float(rows.fetchone()[0])
+
+    def answers(self, since: float) -> list[Fact]:
+        """How runs of providers ended since a time, oldest first."""
+        rows = self._rows(ANSWERS, (Kind.PROVIDER_ANSWERED.value, since))
+        return facts_of(rows)
 
     def usage(self, newest: int) -> list[Fact]:
         """The newest usage facts, oldest first."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mo_git.breakers import Breaker, Wait
 from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.iteration_state import VERIFIER
 from mo_git.model import TaskState
 from mo_git.plan_state import PLANNER
 from mo_git.views.needs import needs
+from mo_git.views.waiting import waits_for
 
+Waits = Mapping[Wait, int]  # how many tasks
 _DAEMON = ("pid", "version", "started_at", "web", "isolation", "gates", "executor")
 _ACTIVE = frozenset(
     {
@@ -38,13 +41,14 @@ def status_document(
     daemon: Mapping[str, Any],
     limits: Mapping[str, Any],
     doing: Mapping[str, str] | None = None,
-    waits: Mapping[str, Mapping[str, int]] | None = None,
+    waits: Mapping[str, Waits] | None = None,
     forecast: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
 ) -> dict[str, Any]:
     """All goals, newest first; `seq` is that of the newest fact in it.  Without a daemon it is null.
 
-    `doing`: GOAL/TASK#N -> what its agent does just now.  `waits`: GOAL -> {what ready tasks wait for: how
-    many of them}.  `forecast`: conflicts to come, two tasks (GOAL/TASK) and the paths of each.
+    `doing`: GOAL/TASK#N -> what its agent does just now.  `waits`: GOAL -> {(what ready tasks wait for, until
+    when): how many of them; 0: its planning does}.  `forecast`: conflicts to come, two tasks (GOAL/TASK) and
+    the paths of each.
     """
     newest = sorted(goals, key=lambda goal: (_created(goal), goal.id), reverse=True)
     return {
@@ -61,7 +65,7 @@ def _created(goal: GoalStatus) -> float:
     return goal.created_at or goal.spec.created_at
 
 
-def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, int]) -> dict[str, Any]:
+def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Waits) -> dict[str, Any]:
     states = [goal.task_state(task) for task in goal.tasks.values()]
     return {
         "id": goal.id,
@@ -77,6 +81,7 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, in
                 "state": goal.task_state(task),
                 "attempt": task.attempt,
                 "since": task.since,
+                "until": task.not_before if task.state is TaskState.WAITING else None,
                 "reason": task.reason or doing.get(f"{goal.id}/{task.spec.id}#{task.attempt}", ""),
             }
             for task in goal.tasks.values()
@@ -85,7 +90,7 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Mapping[str, in
         "doing": doing.get(_reader(goal), ""),
         "iteration": goal.iterations.current,
         "iterations": goal.most_iterations,
-        "waits": [{"why": why, "tasks": tasks} for why, tasks in waits.items()],
+        "waits": [{"why": why, "until": until, "tasks": tasks} for (why, until), tasks in waits.items()],
         "gate": _gate_kind(goal),
         "needs": needs(goal),
         "questions": list(_questions(goal)),
@@ -115,8 +120,13 @@ def _gate_kind(goal: GoalStatus) -> str:
     return "weak" if goal.proof.get("weak") else "tests"
 
 
-def goal_document(goal: GoalStatus) -> dict[str, Any]:
-    """One goal in full."""
+_NO_BREAKERS: Mapping[str, Breaker] = {}
+
+
+def goal_document(
+    goal: GoalStatus, breakers: Mapping[str, Breaker] = _NO_BREAKERS, now: float = 0.0
+) -> dict[str, Any]:
+    """One goal in full; `breakers`: how it stands with each agent now."""
     return {
         "v": 1,
         "goal": {
@@ -134,7 +144,7 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
             "started_at": goal.started_at,
             "ended_at": goal.ended_at,
             **_spent(goal.total()),
-            "tasks": [task_document(goal, task) for task in goal.tasks.values()],
+            "tasks": [task_document(goal, task, breakers, now) for task in goal.tasks.values()],
             "landings": [_landing(landing) for landing in goal.landings],
             "gates": [_gate(gate) for gate in goal.gates],
             "conflicts": [
@@ -153,7 +163,12 @@ def goal_document(goal: GoalStatus) -> dict[str, Any]:
     }
 
 
-def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
+def task_document(
+    goal: GoalStatus,
+    task: TaskStatus,
+    breakers: Mapping[str, Breaker] = _NO_BREAKERS,
+    now: float = 0.0,
+) -> dict[str, Any]:
     """One task in full, as it stands in its goal's document."""
     branches = [attempt.branch for attempt in task.attempts if attempt.branch]
     return {
@@ -162,6 +177,7 @@ def task_document(goal: GoalStatus, task: TaskStatus) -> dict[str, Any]:
         "state": goal.task_state(task),
         "reason": task.reason,
         "iteration": task.iteration,
+        "waits": waits_for(goal, task, breakers, now),
         "depends_on": list(task.spec.depends_on),
         "from": task.spec.from_ref or None,
         "branch": branches[-1] if branches else f"mo/{goal.id}/{task.spec.id}",
