@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import need
 from tests.driver import Mo
 from tests.stub_api import StubApi
 from tests.support import RepoBuilder
+
+settings.register_profile("noisy", deadline=None)  # how long an example takes says nothing here
+settings.load_profile("noisy")
 
 SEALED = {
     "GIT_CONFIG_NOSYSTEM": "1",
