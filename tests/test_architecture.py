@@ -64,6 +64,7 @@ RULES = (
     *(
         "mo_daemon.decide",
         "mo_daemon.allowance",
+        "mo_daemon.limits",
         "mo_daemon.wake",
         "mo_daemon.escalation",
         "mo_daemon.budget",

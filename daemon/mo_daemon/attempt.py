@@ -42,7 +42,6 @@ from mo_daemon.runners import argv_of
 from mo_daemon.services import Services, last_line, out_of_space, tail
 from mo_daemon.unpaid import usage_of_lost
 from mo_daemon.worktrees import Slot
-from mo_git.errors import MoError
 from mo_git.git import provenance, refs
 from mo_git.git.settle import settle
 from mo_git.git.snapshot import Snapshot
@@ -142,7 +141,7 @@ async def _open(
 
     None: meanwhile the task was skipped, or a person took it.
     """
-    await services.git(_verify_base, services, goal, task, base, upon)
+    await services.git(attempt_place.verify_base, services, goal, task, base, upon)
     if task.state not in (TaskState.PENDING, TaskState.WAITING):
         return None
     branch = names.task_branch(services.settings.git.branch_prefix, goal.id, task.spec.id)
@@ -158,18 +157,6 @@ async def _open(
         services.pool.give_back(slot, hold=services.pool.is_kept(slot))
         raise
     return attempt
-
-
-def _verify_base(
-    services: Services, goal: GoalStatus, task: TaskStatus, base: str, upon: Mapping[str, str]
-) -> None:
-    """A task starts from a tree that contains what it depends on: asked of git, not of the records."""
-    for dependency in task.spec.depends_on:
-        landed = upon.get(dependency) or goal.tasks[dependency].landed_commit
-        if landed and not services.repo.is_ancestor(landed, base):
-            raise MoError(
-                f"{goal.id}/{task.spec.id}: its base {base[:10]} lacks {dependency} ({landed[:10]})"
-            )
 
 
 async def _work(attempt: Attempt, ready: Callable[[], None]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mo_daemon import environment, execution, guarding, harvest, names, outputs, resolving, sidecar
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.classify import salvages
@@ -157,3 +159,15 @@ def setup_confinement(attempt: Attempt) -> Confinement | None:
         )
 
     return Confinement(services.containment.rules, cell)
+
+
+def verify_base(
+    services: Services, goal: GoalStatus, task: TaskStatus, base: str, upon: Mapping[str, str]
+) -> None:
+    """A task starts from a tree that contains what it depends on: asked of git, not of the records."""
+    for dependency in task.spec.depends_on:
+        landed = upon.get(dependency) or goal.tasks[dependency].landed_commit
+        if landed and not services.repo.is_ancestor(landed, base):
+            raise MoError(
+                f"{goal.id}/{task.spec.id}: its base {base[:10]} lacks {dependency} ({landed[:10]})"
+            )

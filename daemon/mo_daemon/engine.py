@@ -24,7 +24,6 @@ from mo_daemon.decide import (
     FinishGoal,
     Job,
     Land,
-    Limits,
     Operate,
     PlanGoal,
     PrepareGoal,
@@ -43,6 +42,7 @@ from mo_daemon.foresight import Foresight
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.landing import Lander
 from mo_daemon.limiting import Limiting
+from mo_daemon.limits import Limits
 from mo_daemon.notifier import Notifier
 from mo_daemon.operations import Operator
 from mo_daemon.planning import assign_planner, plan_goal

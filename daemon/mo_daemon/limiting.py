@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mo_daemon import execution
-from mo_daemon.decide import Limits
+from mo_daemon.limits import Limits
 from mo_daemon.paid_run import COMMAND
 from mo_daemon.planning import assign_planner, tried
 from mo_daemon.resources import memory_room, reason_to_hold

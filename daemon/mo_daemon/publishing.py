@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mo_daemon.decide import Limits, waits
+from mo_daemon.decide import waits
+from mo_daemon.limits import Limits
 from mo_daemon.services import Services
 from mo_git import views
 
