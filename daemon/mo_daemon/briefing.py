@@ -6,7 +6,7 @@ Everything that somebody else wrote (outputs of other tasks, logs, documents) st
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mo_daemon.prompts import data_block, fill
@@ -49,7 +49,7 @@ def brief(
         "writes": writes,
         "rework": rework(task, log, goes_on) + before + (_CORRECT + asked if asked else ""),
         "instructions": instructions(team),
-        "lessons": f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else "",
+        "lessons": taught(lessons),
         "documents": documents(goal.spec.documents),
         "outputs": _outputs(goal, spec),
     }
@@ -66,6 +66,16 @@ def checked_by(spec: TaskSpec) -> str:
     if spec.check:
         return f"This must pass when you are done: {shown(spec.check)}"
     return "Run the tests of what you change."
+
+
+def unread(reads: Collection[str]) -> list[str]:
+    """The team's files that an agent has to be told of: it does not read them by itself."""
+    return [name for name in TEAM_FILES if name not in reads]
+
+
+def taught(lessons: str) -> str:
+    """What earlier work taught, in the words of people who are trusted."""
+    return f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else ""
 
 
 def instructions(team: Mapping[str, str]) -> str:

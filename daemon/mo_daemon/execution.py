@@ -19,7 +19,7 @@ from mo_daemon import (
 from mo_daemon.agent_run import Deadlines, Finished
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.attempt_context import Attempt
-from mo_daemon.briefing import TEAM_FILES, brief, checked_by
+from mo_daemon.briefing import brief, checked_by, unread
 from mo_daemon.containment import Cell
 from mo_daemon.escalation import LARGE, level
 from mo_daemon.harvest import AttemptFailed
@@ -172,8 +172,7 @@ async def _job(attempt: Attempt, paid: PaidRun, session: str) -> Job:
     services, task = attempt.services, attempt.task
     if task.spec.run is not None:
         return Job(Phase.EXECUTE, "", attempt.slot.path, attempt.run_dir, argv=task.spec.run)
-    wanted = [name for name in TEAM_FILES if name not in attempt.agent.reads]
-    team = await services.git(harvest.team_files, attempt.slot.path, wanted)
+    team = await services.git(harvest.team_files, attempt.slot.path, unread(attempt.agent.reads))
     declared = {}
     if attempt.cell is not None:  # nowhere else is a hook contained
         declared = await services.git(quarters.trusted_files, services, attempt.slot.path)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mo_daemon import listening, quarters
 from mo_daemon.agent_run import Deadlines, Finished, run_agent
@@ -70,6 +71,37 @@ class PaidRun:
             return finished
         finally:
             ear.done()
+
+    async def read(
+        self,
+        prompt: str,
+        schema: Mapping[str, Any],
+        *,
+        owner: str,
+        worktree: Path,
+        run_dir: Path,
+        seen: Mapping[str, str],
+        env: Mapping[str, str],
+    ) -> Finished:
+        """Have a question answered by `schema`, in a worktree that is read-only; else as `perform`.
+
+        `owner` and `seen` as for `enclosure`.
+        """
+        state_dir, cell = await self.enclosure(owner, worktree, seen, writes=False)
+        job = Job(
+            self.phase,
+            prompt,
+            worktree,
+            run_dir,
+            environ=self.services.environ,
+            model=self.model,
+            schema=schema,
+            writes=False,
+            budget_usd=self.budget(),
+            state_dir=state_dir,
+            contained=cell is not None,
+        )
+        return await self.perform(job, env, self.deadlines(), cell)
 
     async def _wait_for_money(self) -> None:
         """Until what runs now leaves enough for one more."""
@@ -143,8 +175,8 @@ class PaidRun:
         cost = prices.corrected(self.model, usage, self.services.settings.prices)[0].cost_usd
         services = self.services
         services.purse.note(self.name, cost)
-        services.stop_spending()
-        if why := crowded(*services.money(self.goal), self.agent.name):
+        recorded = services.stop_spending()
+        if why := crowded(*services.money(self.goal, recorded), self.agent.name):
             services.purse.spending[self.name].stop(FailureClass.CROWDED, why)
         if 0 < self.limit_usd <= cost:
             return f"the attempt's budget of ${self.limit_usd:.2f} is spent (${cost:.2f})"

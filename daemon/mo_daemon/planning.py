@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mo_daemon import environment, harvest, names, progress, templates
-from mo_daemon.agents.protocol import Job, Outcome
-from mo_daemon.briefing import TEAM_FILES, documents, instructions, shown
+from mo_daemon.agents.protocol import Outcome
+from mo_daemon.briefing import documents, instructions, shown, unread
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import GiveUp, next_step
 from mo_daemon.decide import may_start
@@ -148,22 +148,16 @@ async def answered(
     paid = PaidRun(services, goal, agent, choice.model, look.phase, name)
     branch = names.integration_branch(services.settings.git.branch_prefix, goal.id)
     seen = {names.base_ref(goal.id): goal.base, names.head(branch): goal.integration}
-    state_dir, cell = await paid.enclosure(look.owner, slot.path, seen, writes=False)
-    job = Job(
-        look.phase,
-        prompt,
-        slot.path,
-        look.run_dir,
-        environ=services.environ,
-        model=choice.model,
-        schema=schema,
-        writes=False,
-        budget_usd=paid.budget(),
-        state_dir=state_dir,
-        contained=cell is not None,
-    )
     try:
-        finished = await paid.perform(job, _environment(look), paid.deadlines(), cell)
+        finished = await paid.read(
+            prompt,
+            schema,
+            owner=look.owner,
+            worktree=slot.path,
+            run_dir=look.run_dir,
+            seen=seen,
+            env=_environment(look),
+        )
     except AttemptFailed as error:
         return failed(look, error.failure, error.reason)
     outcome = finished.outcome
@@ -173,9 +167,7 @@ async def answered(
 async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> str:
     services, goal = look.services, look.goal
     gate = await gatekeeper.command(goal)
-    team = await services.git(
-        harvest.team_files, look.slot.path, [name for name in TEAM_FILES if name not in reads]
-    )
+    team = await services.git(harvest.team_files, look.slot.path, unread(reads))
     lessons = await services.git(templates.lessons, services.home, services.environ)
     template = await services.git(templates.load, "plan", services.home, services.environ)
     values = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mo_daemon import harvest, scope
-from mo_daemon.briefing import checked_by, documents, instructions, rework, shown
+from mo_daemon.briefing import checked_by, documents, instructions, rework, shown, taught
 from mo_daemon.harvest import AttemptFailed
 from mo_daemon.prompts import data_block, fill
 from mo_daemon.silent_loss import losses
@@ -129,7 +129,7 @@ def brief(
         "check": checked_by(task.spec),
         "rework": rework(task, log, goes_on=False),
         "instructions": instructions(team),
-        "lessons": f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else "",
+        "lessons": taught(lessons),
         "documents": documents(goal.spec.documents),
     }
     return fill(template, values)

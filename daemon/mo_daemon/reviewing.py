@@ -17,11 +17,11 @@ from typing import Any
 
 from mo_daemon import attempt_place, environment, execution, harvest, templates
 from mo_daemon.agent_run import PROMPT
-from mo_daemon.agents.protocol import Job, Outcome
+from mo_daemon.agents.protocol import Outcome
 from mo_daemon.agents.stream import answer_in
 from mo_daemon.allowance import runs_of
 from mo_daemon.attempt_context import Attempt
-from mo_daemon.briefing import TEAM_FILES, documents, instructions, task_text
+from mo_daemon.briefing import documents, instructions, task_text, taught, unread
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import TryAgain, next_step
 from mo_daemon.harvest import AttemptFailed
@@ -39,6 +39,7 @@ from mo_daemon.verdict import (
     of_evidence,
     read_verdict,
 )
+from mo_git.breakers import LIMITED
 from mo_git.errors import MoError
 from mo_git.git.patch import patch
 from mo_git.git.snapshot import Snapshot
@@ -80,7 +81,7 @@ class _Review:
 
     def choice(self) -> Choice | None:
         """Who reviews now.  One whose limit is reached, or who fails again and again, after the others."""
-        limited = {name for name, failure in self.failures if failure in _LIMITS}
+        limited = {name for name, failure in self.failures if failure in LIMITED}
         return reviewer(
             self.services,
             self.attempt.goal.spec,
@@ -89,9 +90,6 @@ class _Review:
             frozenset(self.given_up),
             avoided(self.failures) | limited | self.services.resting(),
         )
-
-
-_LIMITS = (FailureClass.USAGE_LIMIT, FailureClass.RATE_LIMIT)
 
 
 def reviewer(
@@ -255,24 +253,18 @@ async def _ask(ours: _Review, choice: Choice, work: Work, evidence: Evidence) ->
         attempt.n,
         limit_usd=execution.limit_left(attempt),
     )
-    owner, place = f"{attempt.task.spec.id}.{REVIEW}", attempt.slot.path
-    state_dir, cell = await paid.enclosure(owner, place, execution.refs_seen(attempt), writes=False)
-    job = Job(
-        Phase.REVIEW,
-        await _prompt(ours, agent.reads, work, evidence),
-        place,
-        attempt.run_dir / f"{REVIEW}-{ours.corrections + 1}",
-        environ=services.environ,
-        model=choice.model,
-        schema=SCHEMA,
-        writes=False,
-        budget_usd=paid.budget(),
-        state_dir=state_dir,
-        contained=cell is not None,
-    )
-    env = environment.with_local_tools(attempt.env, place)
+    place = attempt.slot.path
+    prompt = await _prompt(ours, agent.reads, work, evidence)
     try:
-        finished = await paid.perform(job, env, paid.deadlines(), cell)
+        finished = await paid.read(
+            prompt,
+            SCHEMA,
+            owner=f"{attempt.task.spec.id}.{REVIEW}",
+            worktree=place,
+            run_dir=attempt.run_dir / f"{REVIEW}-{ours.corrections + 1}",
+            seen=execution.refs_seen(attempt),
+            env=environment.with_local_tools(attempt.env, place),
+        )
     except AttemptFailed as failed:  # its program cannot be started
         return Outcome(failed.failure, failed.reason)
     services.record(paid.usage(finished.outcome))
@@ -282,7 +274,7 @@ async def _ask(ours: _Review, choice: Choice, work: Work, evidence: Evidence) ->
 async def _prompt(ours: _Review, reads: frozenset[str], work: Work, evidence: Evidence) -> str:
     attempt, services = ours.attempt, ours.services
     spec, place = attempt.task.spec, attempt.slot.path
-    team = await services.git(harvest.team_files, place, [name for name in TEAM_FILES if name not in reads])
+    team = await services.git(harvest.team_files, place, unread(reads))
     lessons = await services.git(templates.lessons, services.home, services.environ)
     template = await services.git(templates.load, REVIEW, services.home, services.environ)
     diff = await services.git(patch, services.home.top, attempt.base, work[0].tree)
@@ -294,7 +286,7 @@ async def _prompt(ours: _Review, reads: frozenset[str], work: Work, evidence: Ev
         "diff": data_block("the change", diff, DIFF_LIMIT),
         "earlier": f"\nBefore this, corrections were asked for:\n{asked(last, evidence)}" if last else "",
         "instructions": instructions(team),
-        "lessons": f"\nLessons from earlier work here:\n\n{lessons}\n" if lessons else "",
+        "lessons": taught(lessons),
         "documents": documents(attempt.goal.spec.documents),
     }
     return fill(template, values)

@@ -156,6 +156,8 @@ class Services:
 
     def held(self, goal: GoalStatus, provider: str) -> str:
         """Why a run of this provider has to wait for money that others hold; empty: it has not."""
+        if not self.purse.spending:  # asked at every look: no sum of the day for nothing
+            return ""
         return held(*self.money(goal), provider, self.purse.step_of(provider))
 
     def refusal(self, goal: GoalStatus, provider: str) -> str:
@@ -174,8 +176,8 @@ class Services:
             with suppress(LedgerBroken):  # which ends the daemon by itself
                 self.record([NewFact("", Kind.QUOTA, {"provider": provider, **data})])
 
-    def stop_spending(self) -> None:
-        """End every run, of whatever goal, that counts against a limit which is reached."""
+    def stop_spending(self) -> float:
+        """End every run, of whatever goal, that counts against a limit which is reached; `recorded_today`."""
         recorded = self.recorded_today()
         found: dict[tuple[str, str], str] = {}  # of a goal and a provider
         for one in self.purse.spending.values():
@@ -184,6 +186,7 @@ class Services:
                 found[key] = exhausted(*self.money(self.goals[one.goal], recorded), one.provider)
             if why := found[key]:
                 one.stop(FailureClass.BUDGET, why)
+        return recorded
 
     def environment(self, goal: GoalStatus) -> dict[str, str]:
         """The base environment of a goal's programs: the daemon's, with the PATH of `mo do`'s caller."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mo_daemon import harvest, progress, templates
 from mo_daemon.agents.protocol import Outcome
-from mo_daemon.briefing import TEAM_FILES, documents, instructions
+from mo_daemon.briefing import documents, instructions, unread
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.planning import Look, answered, assign_reader, the_map, tried, unanswered, with_slot
 from mo_daemon.prompts import data_block, fill
@@ -52,9 +52,7 @@ async def verify_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStat
 async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> str:
     services, goal = look.services, look.goal
     gate = await gatekeeper.command(goal)
-    team = await services.git(
-        harvest.team_files, look.slot.path, [name for name in TEAM_FILES if name not in reads]
-    )
+    team = await services.git(harvest.team_files, look.slot.path, unread(reads))
     template = await services.git(templates.load, "verify", services.home, services.environ)
     failures = goal.iterations.failures
     errors = ""
