@@ -15,7 +15,7 @@ from typing import Any
 
 from mo_daemon import environment, harvest, names, progress, templates
 from mo_daemon.agents.protocol import Outcome
-from mo_daemon.briefing import documents, instructions, shown, unread
+from mo_daemon.briefing import documents, instructions, shown, taught, unread
 from mo_daemon.budget import exhausted
 from mo_daemon.classify import GiveUp, next_step
 from mo_daemon.decide import may_start
@@ -51,7 +51,6 @@ _MAY_ASK = (
     "clear enough needs no question: leave questions empty and plan."
 )
 _DECIDE = "(no answer: decide yourself, and say so in assumptions)"
-_LESSONS = "Lessons from earlier work:"
 _NO_REF = "refs/mo/none"  # what the planner may move
 
 
@@ -175,7 +174,7 @@ async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> 
         "max_tasks": str(services.settings.planner.max_tasks),
         "providers": ", ".join(["auto", *_providers(services)]),
         "ask": f"- {_ask_rule(goal)}\n",
-        "map": await the_map(look, gate.command) + (f"\n{_LESSONS}\n{lessons}\n" if lessons else ""),
+        "map": await the_map(look, gate.command) + taught(lessons),
         "instructions": instructions(team),
         "documents": documents(goal.spec.documents),
         "errors": progress.so_far(goal) + answers(goal) + _handed_back(look),
