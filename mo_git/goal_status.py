@@ -195,7 +195,8 @@ class GoalStatus:
     estimate: Mapping[str, Any] | None = None  # what its plan was expected to take (views.estimate)
     created_at: float = 0.0
     started_at: float | None = None
-    opened_at: float = 0.0  # when it started, or was opened again
+    opened_at: float = 0.0  # when it started, or was opened again; later by the time that it stood still
+    still_since: float | None = None  # when it was paused, or began to wait for a person
     base: str = ""
     pinned: dict[str, str] = field(default_factory=dict)  # task -> the commit that its `from` named
     integration: str = ""
@@ -252,7 +253,7 @@ class GoalStatus:
     def ends_at(self) -> float | None:
         """When its time is over; None: never, or it stands still, or that has been said already."""
         hours = self.plan.max_hours
-        if hours is None or self.blocked or self.paused or self.awaits_person:
+        if hours is None or self.blocked or self.still_since is not None:
             return None
         return self.opened_at + hours * 3600
 

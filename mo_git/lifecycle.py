@@ -96,6 +96,22 @@ def replay(spec: GoalSpec, facts: Iterable[Fact]) -> GoalStatus:
 def apply(goal: GoalStatus, fact: Fact) -> bool:
     """Let one fact take effect; False where it had none (unknown task, late attempt, no such arrow)."""
     goal.last_seq = max(goal.last_seq, fact.seq)
+    had_effect = _take_effect(goal, fact)
+    _count_time(goal, fact.at)
+    return had_effect
+
+
+def _count_time(goal: GoalStatus, now: float) -> None:
+    """Its time does not run while it is paused or waits for a person: its end moves by as much."""
+    stands = goal.paused or goal.awaits_person
+    if stands and goal.still_since is None:
+        goal.still_since = now
+    elif not stands and goal.still_since is not None:
+        goal.opened_at += max(0.0, now - max(goal.still_since, goal.opened_at))
+        goal.still_since = None
+
+
+def _take_effect(goal: GoalStatus, fact: Fact) -> bool:
     if fact.kind == Kind.USAGE:  # money counts, however late its fact comes
         _apply_usage(goal, fact)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mo_daemon import requests
@@ -21,8 +22,8 @@ from mo_daemon.progress import evidence, so_far, unmet
 from mo_daemon.routing import NoAgent
 from mo_daemon.wake import next_wake
 from mo_git.ledger.records import goal_to_data
-from mo_git.lifecycle import outcome
-from mo_git.model import ALL_RED, Kind, TaskSpec
+from mo_git.lifecycle import outcome, replay
+from mo_git.model import ALL_RED, Fact, Kind, TaskSpec
 from mo_git.views import goal_document, needs
 from tests.story import START, Story, chain
 from tests.test_planning import Desk
@@ -271,3 +272,18 @@ def test_time_does_not_run_out_while_a_person_is_awaited() -> None:
     story.tell(Kind.GOAL_PAUSED)
     assert actions(story, now=START + 1e6) == []
     assert next_wake({GOAL: story.goal}, START) is None
+    story.facts[-1] = replace(story.facts[-1], at=START + 1000)
+    goal = replay(story.spec, [*story.facts, fact(story, Kind.GOAL_RESUMED, START + 50_000)])
+    assert goal.ends_at == START + 1 + 7200 + 49_000
+
+
+def test_the_time_of_a_goal_that_waits_for_approval_runs_from_when_it_got_it() -> None:
+    story = Story(chain("a"), limits={"max_hours": 2.0}, approve=True)
+    story.start()
+    assert story.goal.ends_at is None
+    goal = replay(story.spec, [*story.facts, fact(story, Kind.PLAN_APPROVED, START + 50_000)])
+    assert goal.ends_at == START + 50_000 + 7200
+
+
+def fact(story: Story, kind: Kind, at: float) -> Fact:
+    return Fact(len(story.facts) + 1, at, story.id, "", 0, kind, {})
