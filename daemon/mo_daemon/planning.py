@@ -74,9 +74,9 @@ async def plan_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStatus
     choice = assign_planner(services, goal.spec, tried(goal.planning.failures))
     n = goal.planning.runs + 1
 
-    async def use(slot: Slot) -> None:
+    async def use(slot: Slot, head: str) -> None:
         assert isinstance(choice, Choice)
-        look = Look(services, goal, choice, n, slot)
+        look = Look(services, goal, choice, n, slot, head)
         services.record([look.fact(Kind.PLAN_STARTED, model=choice.model, why=choice.why)])
         prompt = await _prompt(look, gatekeeper, services.agents[choice.agent].reads)
         services.record(await answered(look, prompt, SCHEMA, _ending, _failed))
@@ -89,9 +89,9 @@ async def with_slot(
     goal: GoalStatus,
     choice: Choice | NoAgent,
     wanted: Callable[[], bool],
-    use: Callable[[Slot], Awaitable[None]],
+    use: Callable[[Slot, str], Awaitable[None]],
 ) -> None:
-    """Give `use` a worktree at the goal's head, if it is still `wanted` then.
+    """Give `use` a worktree at the goal's head, and that commit, if it is still `wanted` then.
 
     That nobody can work there, or that there is no money left, is recorded instead.
     """
@@ -104,24 +104,28 @@ async def with_slot(
     async with services.starting() as ready:
         if not (may_start(goal) and wanted()) or services.is_closed_to(choice.agent):  # any more
             return
-        slot = services.pool.take_detached()
+        slot, head = services.pool.take_detached(), goal.integration
         try:
-            await services.git(services.pool.point, slot, branch=None, commit=goal.integration)
+            await services.git(services.pool.point, slot, branch=None, commit=head)
             ready()
-            await use(slot)
+            await use(slot, head)
         finally:
             services.pool.give_back(slot)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One run of an agent that reads the goal's head and answers: of the planner, or of the verifier."""
+    """One run of an agent that reads the goal's head and answers: of the planner, or of the verifier.
+
+    `head` is the commit that it reads: a sync or a rollback may move the branch meanwhile.
+    """
 
     services: Services
     goal: GoalStatus
     choice: Choice
     n: int
     slot: Slot
+    head: str
     owner: str = PLANNER
     phase: Phase = Phase.DECOMPOSE
 
@@ -146,7 +150,7 @@ async def answered(
     name = f"{goal.id}/{look.owner}#{look.n}"
     paid = PaidRun(services, goal, agent, choice.model, look.phase, name)
     branch = names.integration_branch(services.settings.git.branch_prefix, goal.id)
-    seen = {names.base_ref(goal.id): goal.base, names.head(branch): goal.integration}
+    seen = {names.base_ref(goal.id): goal.base, names.head(branch): look.head}
     try:
         finished = await paid.read(
             prompt,
@@ -184,7 +188,7 @@ async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> 
 
 async def the_map(look: Look, gate: Command) -> str:
     """The repository at the goal's head; names of files and commits may be an agent's words."""
-    found = await look.services.git(repo_map, look.slot.path, look.goal.integration, shown(gate))
+    found = await look.services.git(repo_map, look.slot.path, look.head, shown(gate))
     return data_block("map of the repository", found)
 
 

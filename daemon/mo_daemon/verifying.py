@@ -34,17 +34,12 @@ async def verify_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalStat
     choice = assign_verifier(services, goal.spec, tried(goal.iterations.failures))
     n = goal.iterations.runs + 1
 
-    async def use(slot: Slot) -> None:
+    async def use(slot: Slot, head: str) -> None:
         assert isinstance(choice, Choice)
-        look = Look(services, goal, choice, n, slot, VERIFIER, Phase.VERIFY)
+        look = Look(services, goal, choice, n, slot, head, VERIFIER, Phase.VERIFY)
         services.record([look.fact(Kind.VERIFY_STARTED, model=choice.model, why=choice.why)])
         prompt = await _prompt(look, gatekeeper, services.agents[choice.agent].reads)
-        head, iteration = goal.integration, goal.iterations.current
-
-        def ending(look: Look, outcome: Outcome) -> list[NewFact]:
-            return _ending(look, outcome, head, iteration)
-
-        services.record(await answered(look, prompt, SCHEMA, ending, _failed))
+        services.record(await answered(look, prompt, SCHEMA, _ending, _failed))
 
     await with_slot(services, goal, choice, lambda: goal.wants_verdict, use)
 
@@ -71,7 +66,7 @@ async def _prompt(look: Look, gatekeeper: Gatekeeper, reads: frozenset[str]) -> 
     return fill(template, values)
 
 
-def _ending(look: Look, outcome: Outcome, head: str, iteration: int) -> list[NewFact]:
+def _ending(look: Look, outcome: Outcome) -> list[NewFact]:
     if outcome.failure is not None:
         return _failed(look, outcome.failure, outcome.reason, outcome.retry_at)
     try:
@@ -81,8 +76,8 @@ def _ending(look: Look, outcome: Outcome, head: str, iteration: int) -> list[New
     return [
         look.fact(
             Kind.VERIFIED,
-            iteration=iteration,
-            commit=head,
+            iteration=look.goal.iterations.current,
+            commit=look.head,
             done=verdict.done,
             progress=verdict.progress,
             missing=list(verdict.missing),
