@@ -287,3 +287,15 @@ def test_the_time_of_a_goal_that_waits_for_approval_runs_from_when_it_got_it() -
 
 def fact(story: Story, kind: Kind, at: float) -> Fact:
     return Fact(len(story.facts) + 1, at, story.id, "", 0, kind, {})
+
+
+# -- people -------------------------------------------------------------------------------------------
+
+
+def test_only_an_approval_approves_a_plan() -> None:
+    story = Story(chain("a"), approve=True)
+    story.start()
+    for verdict, left in (("reject", True), ("comment", True), ("approve", False)):
+        asked = {"goal": GOAL, "task": "", "verdict": verdict}
+        answer = requests.handle(Desk(story), "r", "review", asked) or {}
+        assert (answer["ok"], story.goal.awaits_approval) == (not left, left)

@@ -249,8 +249,11 @@ def _review(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     if verdict is None:
         raise ValueError(payload["verdict"])
     if not payload["task"]:
-        if not goal.awaits_approval or payload["verdict"] == "comment":
+        if not goal.awaits_approval:
             raise MoError(f"no plan of {goal.id} waits: it is {goal.state}", f"mo review {goal.id}")
+        if verdict is not _approved:
+            hint = f"mo edit {goal.id} changes it, mo cancel {goal.id} gives it up"
+            raise MoError(f"the plan of {goal.id} can only be approved", hint, Exit.USAGE)
         return _resume(desk, name, {"goal": goal.id})
     task, by = _task(goal, payload["task"]), str(payload.get("by", ""))
     named = f"{goal.id}/{task.spec.id}"
