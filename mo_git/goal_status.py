@@ -356,7 +356,7 @@ class GoalStatus:
 
     def rests(self) -> bool:
         """Whether nothing happens until a person gives back what that person has."""
-        if not any(task.state is TaskState.TAKEN for task in self.tasks.values()):
+        if self.needs_plan or not any(task.state is TaskState.TAKEN for task in self.tasks.values()):
             return False
         resting: set[str] = set()
         for name in dag.order(self.plan.tasks):

@@ -292,6 +292,17 @@ def fact(story: Story, kind: Kind, at: float) -> Fact:
 # -- people -------------------------------------------------------------------------------------------
 
 
+def test_a_task_of_an_earlier_iteration_that_a_person_has_is_not_forgotten() -> None:
+    story = iterated("a", "b")
+    story.fail("a", "x")
+    story.do("b")
+    again(story, "x", course="", why="")
+    assert [need["task"] for need in needs(story.goal)] == []
+    story.tell(Kind.TAKEN, "a")
+    assert [need["task"] for need in needs(story.goal)] == ["a"]
+    assert not story.goal.rests()  # a plan is still to come
+
+
 def test_only_an_approval_approves_a_plan() -> None:
     story = Story(chain("a"), approve=True)
     story.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mo_git.goal_status import GoalStatus, TaskStatus
+from mo_git.goal_status import WITH_PERSON, GoalStatus, TaskStatus
 from mo_git.model import Command, GoalState, TaskState, agent_section
 from mo_git.text import count, one_line
 from mo_git.views.estimate import estimate_text
@@ -25,7 +25,12 @@ def needs(goal: GoalStatus) -> list[dict[str, Any]]:
     """[{task, why, do}]; `task` is None where the goal itself is meant, `do` a command to type."""
     if goal.state is GoalState.CANCELLED:
         return []
-    stuck = (task for task in goal.current if task.state in _STUCK and not task.taken_back)
+    now = goal.iterations.current  # what failed before is planned anew, but not what a person has
+    stuck = (
+        task
+        for task in goal.tasks.values()
+        if task.state in (_STUCK if task.iteration == now else WITH_PERSON) and not task.taken_back
+    )
     found = [_of_task(goal, task) for task in stuck]
     if goal.state in _STOPPED:
         why = f"{goal.state}: {one_line(goal.reason)}" if goal.reason else str(goal.state)
