@@ -48,6 +48,10 @@ def refuse_begun(goal: GoalStatus, plan: Plan) -> list[str]:
         other = ", ".join(sorted(wanted.keys() ^ goal.tasks.keys()))
         hint = "mo skip leaves a task out; a further one belongs into a goal of its own: mo do --depends-on"
         raise MoError(f"{goal.id} runs already: no tasks come or go ({other})", hint, Exit.USAGE)
+    for name, known in goal.tasks.items():
+        if name not in wanted and known.attempts:  # of an earlier iteration: what it did refers to it
+            hint = "leave it in the plan; what has no attempt yet may go"
+            raise MoError(f"{goal.id}/{name} cannot be removed: it has begun", hint, Exit.USAGE)
     changed = [name for name in wanted if name not in goal.tasks or goal.tasks[name].spec != wanted[name]]
     for name in changed:
         task = goal.tasks.get(name)

@@ -23,7 +23,8 @@ from mo_daemon.routing import NoAgent
 from mo_daemon.wake import next_wake
 from mo_git.ledger.records import goal_to_data
 from mo_git.lifecycle import outcome, replay
-from mo_git.model import ALL_RED, Fact, Kind, TaskSpec
+from mo_git.model import ALL_RED, Fact, Kind, Plan, TaskSpec
+from mo_git.plan import plan_to_data
 from mo_git.views import goal_document, needs
 from tests.story import START, Story, chain
 from tests.test_planning import Desk
@@ -301,6 +302,19 @@ def test_a_task_of_an_earlier_iteration_that_a_person_has_is_not_forgotten() -> 
     story.tell(Kind.TAKEN, "a")
     assert [need["task"] for need in needs(story.goal)] == ["a"]
     assert not story.goal.rests()  # a plan is still to come
+
+
+def test_what_has_begun_stays_in_a_plan_that_waits() -> None:
+    story = Story((), wants_plan=True, limits={"iterations": 3})
+    story.start()
+    story.tell(Kind.PLANNED, n=1, plan=plan_to_data(Plan("g", chain("a"))))
+    story.do("a")
+    again(story, "x", course="", why="")
+    story.tell(Kind.PLANNED, n=2, plan=plan_to_data(Plan("g", chain("b"))), unconfined=["b"])
+    assert story.goal.awaits_approval
+    for kept, said in (("a", "changed its plan"), ("b", "a cannot be removed: it has begun")):
+        asked = {"goal": GOAL, "plan": plan_to_data(Plan("g", chain(kept)))}
+        assert said in (requests.handle(Desk(story), "r", "edit", asked) or {})["message"]
 
 
 def test_only_an_approval_approves_a_plan() -> None:
