@@ -64,7 +64,7 @@ def say(goal: GoalStatus, task: TaskStatus, payload: Mapping[str, Any]) -> tuple
         raise MoError(
             f"{named} is done by no agent: nobody would hear it", f"mo edit {named}; mo take {named}"
         )
-    if task.state not in HEARING:
+    if task.state not in HEARING or (task.by_hand and task.state in AT_WORK):
         raise MoError(f"{named} is {task.state}: its agent has no turn to come", _instead(task, named))
     data = {"text": text, "now": now, "by": str(payload.get("by", ""))}
     when = "when it starts"
@@ -76,4 +76,6 @@ def say(goal: GoalStatus, task: TaskStatus, payload: Mapping[str, Any]) -> tuple
 def _instead(task: TaskStatus, named: str) -> str:
     if task.state is TaskState.TAKEN:
         return f"you have it; mo give --back --with TEXT {named} leaves it to its agent"
+    if task.by_hand and task.state in AT_WORK:
+        return f"what you gave back is looked at: mo show {named}"
     return f"mo take {named}" if not task.ended else f"mo retry --with TEXT {named}"
