@@ -77,7 +77,8 @@ def chosen(
 
 def avoided(task: TaskStatus) -> frozenset[str]:
     """Providers that the task's recent failures speak against."""
-    failed = [attempt for attempt in task.attempts if attempt.failure]
+    # what a person sent back is no entry of `failures`
+    failed = [attempt for attempt in task.attempts if attempt.failure and not attempt.sent_back]
     recent = failed[len(failed) - len(task.failures) :] if task.failures else []
     return paid_run.avoided([(attempt.provider, attempt.failure) for attempt in recent])
 
