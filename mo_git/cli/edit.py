@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,10 @@ def _setting(text: str) -> tuple[str, Any]:
     if not value:
         return key, None
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
+        said = tomllib.loads(f"value = {value}")["value"]
     except ValueError:
         return key, value
+    return key, value if isinstance(said, date | time) else said  # model=2025-01-31 is a name
 
 
 def _by_editor(obj: Context, status: GoalStatus, task: str) -> Mapping[str, Any]:
@@ -115,22 +117,30 @@ def _by_editor(obj: Context, status: GoalStatus, task: str) -> Mapping[str, Any]
     before = replace(status.plan, tasks=(status.plan.task(task),)) if task else status.plan
     if task:
         before = Plan(before.goal, before.tasks, groups=before.groups)
-    text = click.edit(plan_to_toml(before), extension=".toml")
-    if text is None:
-        raise MoError("nothing was changed", "", Exit.INTERRUPTED)
-    if not task:
-        return {"plan": plan_to_data(parse_plan(text, "plan.toml", providers=Providers(obj.cwd)))}
-    return {"task": task, "changes": _changes(before, _one_task(text, task))}
+    text = plan_to_toml(before)
+    while True:
+        edited = click.edit(text, extension=".toml")
+        if edited is None:
+            raise MoError("nothing was changed", "", Exit.INTERRUPTED)
+        try:
+            if task:
+                return {"task": task, "changes": _changes(before, _one_task(edited, f"{status.id}/{task}"))}
+            return {"plan": plan_to_data(parse_plan(edited, "plan.toml", providers=Providers(obj.cwd)))}
+        except MoError as error:  # what was typed is not lost for a slip
+            click.echo(error.message, err=True)
+            if not click.confirm("Edit it again?", default=True):
+                raise
+            text = edited
 
 
-def _one_task(text: str, task: str) -> Mapping[str, Any]:
+def _one_task(text: str, named: str) -> Mapping[str, Any]:
     """The one [[task]] of an edited text, as data."""
     try:
         tables: Sequence[Mapping[str, Any]] = tomllib.loads(text).get("task", [])
     except ValueError as error:
-        raise MoError(f"not valid TOML: {error}", f"mo edit {task} again", Exit.USAGE) from None
+        raise MoError(f"not valid TOML: {error}", f"mo edit {named} again", Exit.USAGE) from None
     if len(tables) != 1:
-        raise MoError("the text has to hold one [[task]]", f"mo edit {task} again", Exit.USAGE)
+        raise MoError("the text has to hold one [[task]]", f"mo edit {named} again", Exit.USAGE)
     return tables[0]
 
 
