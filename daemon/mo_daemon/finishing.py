@@ -54,7 +54,10 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
         return  # the branch is at another commit: what the goal ends with is looked at again
     move = Move(DONE)
     if goal.iterates and goal.scored:
-        if worse := await iterating.regression(operator.lander.gatekeeper, goal):
+        worse = await iterating.regression(operator.lander.gatekeeper, goal)
+        if not (goal.scored and _all_ended(goal)):
+            return  # meanwhile a person has said retry, or moved the branch
+        if worse:
             services.record(iterating.alarm(goal, worse))
             return
         move = iterating.next_move(services, goal)
@@ -68,7 +71,7 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
     }
     if notes:
         await services.git(provenance.add_notes, services.repo, notes)
-    if not all(task.ended for task in goal.tasks.values()):
+    if not _all_ended(goal):
         return  # a person has said retry meanwhile
     state, reason = iterating.ended_without(goal, move, *outcome(goal))
     facts = [NewFact(goal.id, Kind.GOAL_ENDED, {"state": state, "reason": reason})]
@@ -76,6 +79,10 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
         data = {"request": f"deliver {goal.id} {goal.last_seq}", "operation": "land", "arguments": {}}
         facts.append(NewFact(goal.id, Kind.OPERATION_REQUESTED, data))
     services.record(facts)
+
+
+def _all_ended(goal: GoalStatus) -> bool:
+    return all(task.ended for task in goal.tasks.values())
 
 
 def _merges(landing: Mapping[str, Any]) -> dict[str, list[str]]:
