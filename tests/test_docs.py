@@ -38,6 +38,7 @@ from tests.support import RepoBuilder
 from tests.test_architecture import OWNERS
 
 WRITTEN = tuple(page for page in PAGES if page not in GENERATED)
+LONG = ("docs/usage.md",)  # a tour of everything takes half a minute
 TYPED = tuple(
     name for name in WRITTEN if any(isinstance(one, Typed) for one in steps((ROOT / name).read_text()))
 )
@@ -115,7 +116,9 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     assert Mo(RepoBuilder(home)).programs() == []
 
 
-@pytest.mark.parametrize("name", TYPED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in TYPED]
+)
 def test_what_a_page_shows_being_typed_works(name: str, shell: Shell) -> None:
     for step in steps(page(name)):
         if isinstance(step, File):

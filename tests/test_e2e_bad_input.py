@@ -24,6 +24,8 @@ from tests import need
 from tests.driver import Done, Mo, plan
 from tests.support import RepoBuilder
 
+pytestmark = pytest.mark.slow
+
 NO_PROOF = {"gate": {"command": "true", "proof": "off"}}
 TASK = {"id": "a", "run": ["sh", "-c", "echo a > a"]}
 NO_GOALS = ("no goals yet", "mo do @plan.toml starts one; mo demo shows how")
@@ -566,7 +568,6 @@ def test_settings_of_the_environment_reach_a_daemon_that_runs(mo: Mo, good: str)
 # -- the ledger ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_ledger_of_a_newer_mo(mo: Mo, good: str) -> None:
     mo.configure(**NO_PROOF)
     mo("do", good)

@@ -17,6 +17,8 @@ from mo_git.errors import Exit
 from tests.driver import Mo, plan, writes
 from tests.need import require
 
+pytestmark = pytest.mark.slow
+
 ADD = "def add(a, b):\n    return a + b\n"
 PROJECT = {
     ".gitignore": "__pycache__/\n",

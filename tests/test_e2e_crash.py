@@ -30,6 +30,8 @@ from tests.crash import Forge
 from tests.driver import Mo, plan
 from tests.support import RepoBuilder
 
+pytestmark = pytest.mark.slow
+
 SOAK = bool(os.environ.get("MO_SOAK"))
 
 
@@ -145,20 +147,9 @@ INSTANTS = [
     for what in (*FACTS, *EFFECTS, "ref notes", "start of sh")
     for when in ("before", "after")
 ]
-# Each of these leaves records, refs and programs in another state; the others lie beside one of them.
-TELLING = {
-    *("after request recorded", "after ref base", "after goal_started", "before gate_proved"),
-    *("after gate_proved", "after attempt_started"),
-    *("after ref task", "after start of sh", "after agent_ended", "before candidate", "after candidate"),
-    *("after retry_scheduled", "after gate_started", "after landing_intent", "after ref integration"),
-    *("after ref good", "after landing landed", "after goal_ended operation_requested"),
-    *("before operation_ended", "after operation_ended"),
-}
 
 
-@pytest.mark.parametrize(
-    "instant", [name if name in TELLING else pytest.param(name, marks=pytest.mark.slow) for name in INSTANTS]
-)
+@pytest.mark.parametrize("instant", INSTANTS)
 def test_a_kill_at_this_instant_changes_nothing(forge: Forge, mo: Mo, instant: str) -> None:
     goal = queue_small(mo)
     code, instants = forge.daemon(mo.repo.path, instant)
@@ -167,7 +158,6 @@ def test_a_kill_at_this_instant_changes_nothing(forge: Forge, mo: Mo, instant: s
     assert_small_is_done(mo, goal)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_kill_at_any_step_changes_nothing(
     forge: Forge, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
@@ -246,8 +236,7 @@ def assert_taken_back_once(mo: Mo, goal: str, request: str) -> None:
     "instant",
     [f"before {TAKEN_BACK}", "after ref integration"]
     + [
-        pytest.param(f"after {name}", marks=pytest.mark.slow)
-        for name in ("request recorded", "gate_run", "landing_intent", "ref good", TAKEN_BACK)
+        f"after {name}" for name in ("request recorded", "gate_run", "landing_intent", "ref good", TAKEN_BACK)
     ],
 )
 def test_a_kill_at_this_instant_of_a_rollback(forge: Forge, mo: Mo, instant: str) -> None:
@@ -258,7 +247,6 @@ def test_a_kill_at_this_instant_of_a_rollback(forge: Forge, mo: Mo, instant: str
     assert_taken_back_once(mo, goal, request)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_kill_at_any_step_of_a_rollback(
     forge: Forge, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
@@ -298,9 +286,9 @@ GONE_BACK = "landing ejected ejected goal_scored"
     ("instant", "nth"),
     [
         ("after ref integration", len(SIZES) + 1),
-        pytest.param("after landing_intent", len(SIZES) + 1, marks=pytest.mark.slow),
-        pytest.param(f"before {GONE_BACK}", 1, marks=pytest.mark.slow),
-        pytest.param(f"after {GONE_BACK}", 1, marks=pytest.mark.slow),
+        ("after landing_intent", len(SIZES) + 1),
+        (f"before {GONE_BACK}", 1),
+        (f"after {GONE_BACK}", 1),
     ],
 )
 def test_a_kill_on_the_way_back_to_the_best_commit(forge: Forge, mo: Mo, instant: str, nth: int) -> None:
@@ -420,7 +408,6 @@ def test_kill_9_in_the_middle_of_ten_tasks(mo: Mo) -> None:
     assert all(after[name] == n + 1 for name, n in before.items())
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_kill_9_again_and_again(mo: Mo, capsys: pytest.CaptureFixture[str]) -> None:
     """The daemon is killed at random moments until the goal is done."""
@@ -501,7 +488,6 @@ def test_the_variables_of_a_git_hook_do_not_reach_the_daemon(mo: Mo, tmp_path: P
     assert (other.git("for-each-ref"), other.git("status", "--porcelain")) == before
 
 
-@pytest.mark.slow
 def test_a_slow_git_of_the_killed_daemon_is_ended(mo: Mo) -> None:
     """A checkout that goes on by itself would write into the worktree that the next attempt gets."""
     files = {f"file-{n}.slow": f"{n}\n" for n in range(8)}
@@ -659,7 +645,6 @@ def test_an_idle_daemon_ends_by_itself(mo: Mo) -> None:
     assert mo("daemon", "status", code=Exit.DAEMON).out.startswith("stopped, 0 requests waiting")
 
 
-@pytest.mark.slow
 def test_what_an_idle_daemon_costs(mo: Mo, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures only; nobody's machine is quiet enough for a limit."""
     mo("daemon", "start")

@@ -14,6 +14,8 @@ from tests.driver import Mo, python
 from tests.schemas import problems
 from tests.test_e2e_gate import Ran, do, show, task
 
+pytestmark = pytest.mark.slow
+
 UNITTEST = "python -m unittest discover -s tests"
 # without plugins: each gate compiles all that it imports, since its bytecode is its own
 PYTEST = "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python -m pytest -q -p no:cacheprovider"
@@ -149,7 +151,6 @@ def test_a_test_that_goes_with_its_file_waits_and_lands_when_accepted(
     assert f"accepted   {SUB}" in project("show", f"{goal}/gone").out
 
 
-@pytest.mark.slow
 def test_a_test_that_goes_without_its_file_being_touched_is_red(by_pytest: Mo) -> None:
     deselects = (
         "def pytest_collection_modifyitems(items):\n"
@@ -191,7 +192,6 @@ def test_what_is_rejected_is_ejected(project: Mo) -> None:
     assert f"{named} does not wait for you: it is ejected" in refused.err
 
 
-@pytest.mark.slow
 def test_an_acceptance_is_for_this_attempt_and_for_nothing_else(project: Mo) -> None:
     """Accepted are the ids; other damage of the same task stays red, and a new attempt is looked at again."""
     gone = writing("gone", {"tests/test_sub.py": ""})
@@ -223,7 +223,6 @@ FORGIVING = (
 )
 
 
-@pytest.mark.slow
 def test_a_configuration_that_forgives_everything_hides_nothing(by_pytest: Mo) -> None:
     """With it the gate is green; with the former one it is not."""
     ran = do(
@@ -247,7 +246,6 @@ def test_a_configuration_that_forgives_everything_hides_nothing(by_pytest: Mo) -
     assert next(one["accepted"] for one in document["tasks"] if one["id"] == "hides") == ["conftest.py"]
 
 
-@pytest.mark.slow
 def test_a_harmless_change_of_inputs_lands_by_itself(by_pytest: Mo) -> None:
     fixture = "import pytest\n\n\n@pytest.fixture\ndef two():\n    return 2\n"
     uses = "from calc import add\n\n\ndef test_two(two):\n    assert add(two, 1) == 3\n"
@@ -277,7 +275,6 @@ def test_the_gate_s_own_script_is_an_input(mo: Mo) -> None:
     )
 
 
-@pytest.mark.slow
 def test_state_that_leaks_into_another_test_is_red(project: Mo) -> None:
     """The new test passes, and so does the old one alone; together they do not."""
     leaks = "import unittest\n\nimport calc\n\n\nclass ALeak(unittest.TestCase):\n    def test_a(self):\n"

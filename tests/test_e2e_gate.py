@@ -23,6 +23,8 @@ from tests.driver import Mo, plan, python, writes
 from tests.need import require
 from tests.schemas import problems
 
+pytestmark = pytest.mark.slow
+
 UNITTEST = "python -m unittest discover -s tests"
 ADD = "def add(a, b):\n    return a + b\n"
 BAD_ADD = "def add(a, b):\n    return a - b\n"
@@ -234,7 +236,6 @@ def test_a_gate_that_names_its_interpreter(mo: Mo, tmp_path: Path, tier: str) ->
     )
 
 
-@pytest.mark.slow
 def test_code_that_is_on_a_path_and_not_installed(mo: Mo, tmp_path: Path, tier: str) -> None:
     """Nothing can be installed, so the search path is the remedy; it works."""
     mo.repo.commit({name: text for name, text in SRC_LAYOUT.items() if name != "pyproject.toml"})
@@ -306,7 +307,6 @@ def pip_install_editable(mo: Mo, home: Path) -> str:
     return next(home.glob("lib/python*/site-packages/__editable__.pkg-1.pth")).read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("place", ["repo/.venv", "elsewhere/env"])
 def test_the_remedy_for_a_real_editable_install(mo: Mo, tmp_path: Path, place: str, tier: str) -> None:
@@ -321,7 +321,6 @@ def test_the_remedy_for_a_real_editable_install(mo: Mo, tmp_path: Path, place: s
     assert file.read_text() == before
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_remedy_for_a_copied_environment_leaves_the_original_alone(mo: Mo, tier: str) -> None:
     """Its scripts name the original's interpreter: `.venv/bin/pip` would install into the main checkout's."""
@@ -351,7 +350,6 @@ def make_wheel(directory: Path, name: str) -> None:
         wheel.writestr(f"{info}/RECORD", "\n".join(f"{file},," for file in files))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_remedy_for_a_runner_that_is_not_installed(mo: Mo, tmp_path: Path) -> None:
     mo.repo.commit({**INSTALLABLE, "tests/test_pkg.py": "import pytest\n" + ADD_TEST})
@@ -410,7 +408,6 @@ def test_absolute_links_of_an_npm_workspace_are_turned_to_the_worktree(mo: Mo) -
     assert (mo.repo.path / "node_modules/lib").readlink() == mo.repo.path / "packages/lib"
 
 
-@pytest.mark.slow
 def test_a_copy_of_the_project_s_own_package_in_node_modules(mo: Mo, tier: str) -> None:
     require("npm")
     mo.environ |= {"npm_config_offline": "true", "npm_config_audit": "false"}
@@ -519,7 +516,6 @@ def test_a_gate_s_own_junit_reports(mo: Mo) -> None:
     assert ran.failed_ids == [["c::adds"]]
 
 
-@pytest.mark.slow
 def test_candidates_that_leave_the_gate_without_a_verdict_wait_for_a_person(mo: Mo) -> None:
     mo.repo.commit(FLAT)
     mo.configure(gate={"command": UNITTEST, "timeout": 10})
@@ -600,8 +596,7 @@ NEEDS_VENDOR = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("more", ["", pytest.param("pwd > vendor/where", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("more", ["", "pwd > vendor/where"])
 def test_set_up_runs_once_per_slot_or_once_for_all(mo: Mo, shared: Path, more: str, tier: str) -> None:
     """What names no place is cloned into other slots; what does is made again in each.
 
@@ -674,7 +669,6 @@ def test_a_gate_that_fails_to_answer_every_other_time(mo: Mo, shared: Path) -> N
     ]
 
 
-@pytest.mark.slow
 def test_gates_of_goals_and_settings_do_not_mix(mo: Mo, shared: Path) -> None:
     mo.repo.commit(FLAT)
 
@@ -704,7 +698,6 @@ def test_gates_of_goals_and_settings_do_not_mix(mo: Mo, shared: Path) -> None:
         assert {log.read_text().splitlines()[0] for log in logs} == {f"$ {gate(name)}"}
 
 
-@pytest.mark.slow
 def test_a_gate_that_changes_under_a_running_goal_is_proved_first(mo: Mo, sealed: Path) -> None:
     """`true` would let anything land: the goal halts instead, and goes on with a better one."""
     mo.repo.commit(FLAT)
@@ -729,7 +722,6 @@ def test_a_gate_that_changes_under_a_running_goal_is_proved_first(mo: Mo, sealed
     assert mo.states(goal) == {"bad": "ejected"}
 
 
-@pytest.mark.slow
 def test_a_package_installed_later_is_noticed(mo: Mo, tmp_path: Path, tier: str) -> None:
     """The proof and the remembered verdicts belong to the environment as it was.
 

@@ -31,6 +31,8 @@ from tests.test_e2e_goal import (
     state,
 )
 
+pytestmark = pytest.mark.slow
+
 # -- one branch, two goals at a time, and a person ----------------------------------------------------
 
 # Red where both sides have a file of one number.
@@ -121,7 +123,6 @@ def green_trees(mo: Mo) -> set[str]:
     return {gate["tree"] for goal in goals for gate in mo.goal(goal).gates if gate["result"] == "green"}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("held", "seconds"),

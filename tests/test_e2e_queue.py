@@ -12,6 +12,8 @@ from tests.agents import endings, run
 from tests.driver import Mo, plan
 from tests.test_e2e_goal import QUICK, UNITTEST, case, refusal, sh
 
+pytestmark = pytest.mark.slow
+
 
 def queued(mo: Mo, *args: str, code: int = 0) -> dict[str, Any]:
     """`mo queue add` to the end; the goal's document."""
@@ -49,7 +51,6 @@ def test_branches_land_each_gated_with_the_persons_commits(mo: Mo) -> None:
     assert "from" in mo("show", f"{goal['id']}/two").out
 
 
-@pytest.mark.slow
 def test_a_red_branch_is_ejected_and_the_others_land(mo: Mo) -> None:
     repo = mo.repo
     mo.home.create()

@@ -19,6 +19,8 @@ from tests import need
 from tests.driver import Mo, plan, python
 from tests.support import RepoBuilder
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"gate": {"command": "true", "proof": "off"}}
 Drive = Callable[[RepoBuilder], Mo]
 
@@ -205,7 +207,6 @@ def test_work_inside_a_submodule_does_not_become_part_of_the_task(
     assert blob(repo, "a") == b"a\n"
 
 
-@pytest.mark.slow
 def test_git_lfs(repo: RepoBuilder, drive: Drive) -> None:
     """A large file of a task is a pointer in git and an object in the user's store; old ones are filled."""
     need.require("git-lfs")
@@ -537,7 +538,6 @@ def whole_way(mo: Mo) -> None:
     assert repo.git(*ours, "cat-file", "commit", "main").count("gpgsig") == 0
 
 
-@pytest.mark.slow
 def test_hooks_of_the_repository_are_not_run(repo: RepoBuilder, tmp_path: Path, drive: Drive) -> None:
     trace = tmp_path / "trace"
     mo = drive(repo)

@@ -18,6 +18,8 @@ from tests.driver import Mo, plan, writes
 from tests.support import RepoBuilder
 from tests.test_cli_agents import SAYS, script
 
+pytestmark = pytest.mark.slow
+
 # Writes the file that its prompt names; says in JSON lines what it did and what that cost.
 AGENT = """\
 import json, os, pathlib, re, sys

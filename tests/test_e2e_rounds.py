@@ -17,6 +17,8 @@ from tests.driver import Mo, plan, writes
 from tests.schemas import problems
 from tests.support import RepoBuilder
 
+pytestmark = pytest.mark.slow
+
 # Writes how often it ran into the file of its task, and its prompts beside its own program.
 WORKER = """\
 import json, os, pathlib, sys, time

@@ -17,6 +17,8 @@ from tests.schemas import problems
 from tests.support import RepoBuilder
 from tests.test_e2e_goal import UNITTEST, after
 
+pytestmark = pytest.mark.slow
+
 # An agent that runs lines of sh that a test laid out: those for the n-th run of this kind, else for any.
 AGENT = """p=$(cat)
 case "$p" in "Two pieces"*) what=resolve ;; *) what=do ;; esac
@@ -285,7 +287,6 @@ def test_a_red_gate_sends_the_task_back_with_the_evidence(world: World) -> None:
     assert "Its files are in the worktree" in prompt
 
 
-@pytest.mark.slow
 def test_a_task_that_stays_red_is_ejected_in_the_end(world: World) -> None:
     world.repo.commit(TESTS)
     world.configure(**UNITTEST)

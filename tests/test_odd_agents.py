@@ -14,6 +14,8 @@ from tests.agents import endings, no_bundles, run, stand_in
 from tests.driver import Mo, plan, writes
 from tests.transcripts import ROOT
 
+pytestmark = pytest.mark.slow
+
 RESULT = {"type": "result", "subtype": "success", "is_error": False, "result": "done", "session_id": "s"}
 USAGE = {"total_cost_usd": 0.5, "usage": {"input_tokens": 900, "output_tokens": 20}}
 
@@ -81,7 +83,6 @@ def test_programs_that_say_odd_things(mo: Mo) -> None:
     assert mo("logs", "@last/long").code == mo("logs", "@last/bytes").code == 0
 
 
-@pytest.mark.slow
 def test_programs_that_do_not_end(mo: Mo) -> None:
     stuck = {
         "stubborn": f"{INIT}\ntrap '' TERM\nwhile :; do sleep 0.2; done",
