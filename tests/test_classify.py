@@ -109,9 +109,10 @@ def test_no_task_fails_for_ever(
     failures: list[F], can_rework: bool, max_attempts: int | None, jitter: float
 ) -> None:
     """Attempts end at the limit, and no wait is longer than the longest."""
+    uncounted = {F.LOST, F.CROWDED}  # nobody's fault: `worn_out` has a limit for these
     earlier: list[F] = []
     for failure in failures:
-        count = len([one for one in earlier if one is not F.LOST]) + 1
+        count = len([one for one in earlier if one not in uncounted]) + 1
         followed = next_step(
             failure,
             "why",
@@ -124,8 +125,8 @@ def test_no_task_fails_for_ever(
             jitter=jitter,
         )
         if isinstance(followed, GiveUp):
-            assert failure is not F.LOST
+            assert failure not in uncounted
             return
         assert NOW <= followed.not_before < NOW + SETTINGS.max_seconds
-        assert failure is F.LOST or count < (max_attempts or SETTINGS.max_attempts)
+        assert failure in uncounted or count < (max_attempts or SETTINGS.max_attempts)
         earlier.append(failure)
