@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 
 from mo_git.cli import Context
+from mo_git.cli.amounts import Amount
 from mo_git.cli.context import emit_json, json_option
 from mo_git.cli.expected import expected_of
 from mo_git.cli.goals import (
@@ -55,9 +56,7 @@ from mo_git.text import one_line
     metavar="PHASE=P",
     help="Who does one phase, such as execute=codex.",
 )
-@click.option(
-    "--budget", type=click.FloatRange(min=0), metavar="USD", help="What the goal may spend; 0: no limit."
-)
+@click.option("--budget", type=Amount(min=0), metavar="USD", help="What the goal may spend; 0: no limit.")
 @click.option(
     "--iterations",
     type=click.IntRange(1, 50),
@@ -66,7 +65,7 @@ from mo_git.text import one_line
 )
 @click.option(
     "--max-hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     metavar="H",
     help="Start nothing more of it after H hours.",
 )

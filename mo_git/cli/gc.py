@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mo_git.cli import Context
+from mo_git.cli.amounts import Amount
 from mo_git.cli.client import report, request
 from mo_git.cli.context import json_option, open_home
 from mo_git.cli.ids import ID, resolve_goal
@@ -15,7 +16,7 @@ from mo_git.cli.ids import ID, resolve_goal
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option(
     "--older-than",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     default=14,
     show_default=True,
     metavar="DAYS",

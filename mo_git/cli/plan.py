@@ -13,6 +13,7 @@ import click
 
 from mo_git import dag, views
 from mo_git.cli import Context
+from mo_git.cli.amounts import Amount
 from mo_git.cli.client import request
 from mo_git.cli.context import json_option, say, use_color
 from mo_git.cli.expected import expected_of
@@ -61,9 +62,7 @@ FORMATS = ("tree", "mermaid", "dot", "json", "toml")
     metavar="PHASE=P",
     help="Who does one phase, such as decompose=codex.",
 )
-@click.option(
-    "--budget", type=click.FloatRange(min=0), metavar="USD", help="What planning may spend; 0: no limit."
-)
+@click.option("--budget", type=Amount(min=0), metavar="USD", help="What planning may spend; 0: no limit.")
 @click.option("--doc", "documents", multiple=True, metavar="FILE", help="A text that the planner is given.")
 @click.option("--ask", is_flag=True, help="The planner may ask questions before it plans.")
 @json_option

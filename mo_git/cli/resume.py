@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mo_git.cli import Context
+from mo_git.cli.amounts import Amount
 from mo_git.cli.client import report, request
 from mo_git.cli.context import json_option, open_home
 from mo_git.cli.ids import ID, resolve_goal
@@ -14,7 +15,7 @@ from mo_git.cli.ids import ID, resolve_goal
 @click.argument("goal", type=ID)
 @click.option(
     "--budget",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     metavar="USD",
     help="What the goal may spend in all, once it spent its budget; 0: no limit.",
 )
