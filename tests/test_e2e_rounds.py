@@ -28,6 +28,9 @@ if "You review the work" in prompt:
     print(json.dumps({"text": "I only work."}))
     sys.exit()
 task = os.environ["MO_TASK"]
+if task == "lost" and sys.argv[2:]:
+    print(json.dumps({"usd": 0.125}))
+    sys.exit("no such session")
 while (here / f"hold-{task}").exists():
     time.sleep(0.02)
 runs = len(list(here.glob(f"{task}-*.prompt"))) + 1
@@ -154,6 +157,14 @@ def test_what_is_asked_for_is_corrected_in_the_same_session(shop: Shop) -> None:
     assert "in review by critic (round 2)" in log
     assert "approved by critic: Good." in log
     assert "approve by critic" in shop.mo("show", f"{goal['id']}/a").out
+
+
+def test_a_run_that_lost_its_session_is_paid_for(shop: Shop) -> None:
+    shop.verdicts(CHANGES, APPROVE)
+    goal = shop.do({**TASK, "id": "lost"})
+    assert [one["state"] for one in goal["tasks"]] == ["landed"]
+    costs = [fact["cost_usd"] for fact in shop.facts(Kind.USAGE)]
+    assert costs == [0.5, 0.25, 0.125, 0.5, 0.25]
 
 
 def test_without_an_approval_a_person_decides(shop: Shop) -> None:

@@ -17,7 +17,7 @@ from mo_daemon import (
     templates,
 )
 from mo_daemon.agent_run import Deadlines, Finished
-from mo_daemon.agents.protocol import Job, Outcome
+from mo_daemon.agents.protocol import Job, Outcome, Usage
 from mo_daemon.attempt_context import Attempt
 from mo_daemon.briefing import brief, checked_by, unread
 from mo_daemon.containment import Cell
@@ -113,6 +113,9 @@ async def run(attempt: Attempt) -> Outcome:
     session = _going_on(attempt)
     finished = await perform(session)
     if session and finished.outcome.failure is FailureClass.CRASH and not finished.outcome.session:
+        if finished.outcome.usage != Usage():  # what it cost until then was paid for all the same
+            services.record(paid.usage(finished.outcome))
+            paid = replace(paid, limit_usd=limit_left(attempt))
         finished = await perform("")  # its CLI has lost the session
     outcome, ending = finished.outcome, finished.ending
     ended = attempt.fact(
