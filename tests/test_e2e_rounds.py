@@ -165,6 +165,8 @@ def test_a_run_that_lost_its_session_is_paid_for(shop: Shop) -> None:
     assert [one["state"] for one in goal["tasks"]] == ["landed"]
     costs = [fact["cost_usd"] for fact in shop.facts(Kind.USAGE)]
     assert costs == [0.5, 0.25, 0.125, 0.5, 0.25]
+    files = {path.name for path in shop.mo.home.run_dir(goal["id"], "lost", 1).iterdir()}
+    assert {"prompt-1.md", "prompt-2.md", "prompt.md", "review-1", "review-2"} <= files
 
 
 def test_without_an_approval_a_person_decides(shop: Shop) -> None:
@@ -270,6 +272,7 @@ def test_where_nobody_gives_a_verdict_the_work_waits_for_a_person(shop: Shop) ->
     assert len(shop.prompts("a")) == 1
     failed = [(fact["provider"], fact["class"]) for fact in shop.facts(Kind.REVIEW_FAILED)]
     assert failed == [("critic", "crash")] * 2 + [("worker", "invalid_output")] * 2
+    assert (shop.mo.home.run_dir(goal["id"], "a", 1) / "review-4").is_dir()  # one for each run
 
 
 def test_reviews_keep_to_the_limit_of_their_agent(shop: Shop) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -105,11 +107,13 @@ async def run_agent(
     `is_interrupted` is asked all the time: a run that a person interrupts ends, with nothing wrong.
     `must_stop` is asked at each of its usage events, and `halt` is how others end it at once: how it has
     failed then, and why.  `cut` is told what a run used that is cancelled.
-    Files in job.run_dir: prompt.md, stream.jsonl, stderr.log; of a plain command only stream.log.
+    Files in job.run_dir: prompt.md (of runs before it there prompt-1.md and so on), stream.jsonl, stderr.log;
+    of a plain command only stream.log.
     """
     job.run_dir.mkdir(parents=True, exist_ok=True)
     prompt = job.run_dir / PROMPT
     if not job.argv:
+        _set_aside(prompt)
         prompt.write_text(job.prompt, encoding="utf-8", errors="surrogateescape")
     launch = agent.launch(job)
     argv: tuple[str, ...] = launch.argv
@@ -149,6 +153,13 @@ async def run_agent(
     if stopped is not None:
         outcome = replace(outcome, failure=stopped[0], reason=stopped[1])
     return Finished(outcome, ending)
+
+
+def _set_aside(prompt: Path) -> None:
+    """What the run before was told is kept, too; its number is the run's."""
+    if prompt.exists():
+        names = (prompt.with_name(f"{prompt.stem}-{n}{prompt.suffix}") for n in count(1))
+        prompt.rename(next(name for name in names if not name.exists()))
 
 
 def _touch(ear: _Ear) -> None:

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from mo_daemon import attempt_place, environment, execution, harvest, templates
-from mo_daemon.agent_run import PROMPT
 from mo_daemon.agents.protocol import Outcome
 from mo_daemon.agents.stream import answer_in
 from mo_daemon.allowance import runs_of
@@ -159,8 +157,6 @@ async def _correct(ours: _Review, verdict: Verdict, evidence: Evidence) -> Work:
     attempt = ours.attempt
     while True:
         await _turn(attempt, attempt.agent.name)
-        with suppress(FileNotFoundError):  # what it was told before is kept, too
-            (attempt.run_dir / PROMPT).rename(attempt.run_dir / f"prompt-{ours.corrections + 1}.md")
         attempt.asked = asked(verdict, evidence)
         ours.record(Kind.REWORK_STARTED, by=verdict.by)
         ours.corrections += 1
@@ -261,7 +257,7 @@ async def _ask(ours: _Review, choice: Choice, work: Work, evidence: Evidence) ->
             SCHEMA,
             owner=f"{attempt.task.spec.id}.{REVIEW}",
             worktree=place,
-            run_dir=attempt.run_dir / f"{REVIEW}-{ours.corrections + 1}",
+            run_dir=attempt.run_dir / f"{REVIEW}-{attempt.task.attempts[-1].reviews}",
             seen=execution.refs_seen(attempt),
             env=environment.with_local_tools(attempt.env, place),
         )

@@ -151,7 +151,8 @@ def attempt_files(directory: Path) -> Callable[[], list[Path]]:
 
     def found() -> list[Path]:
         own = [directory / name for name in _ATTEMPT_FILES if (directory / name).exists()]
-        return own + sorted(directory.glob(f"{_REVIEW}*/{_STREAM}"))
+        reviews = directory.glob(f"{_REVIEW}*/{_STREAM}")
+        return own + sorted(reviews, key=lambda path: (len(path.parent.name), path))  # 10 after 9
 
     return found
 
