@@ -80,11 +80,14 @@ class Attempt:
     chosen: str = ""  # why this provider
     phase: str = "execute"  # or resolve: a conflict of the candidate before
     reviewer: str = ""  # the provider that reviews it just now
+    review_model: str = ""  # of that provider
     reviews: int = 0  # how often a review began; more than none: its work was whole, and passed its check
     session: str = ""  # of the agent's CLI, which can be resumed; empty: none
     sent_back: bool = False  # a person wants its candidate corrected
     upon: Mapping[str, str] = field(default_factory=dict)  # what had not landed: task -> commit in the base
     spent: Spent = field(default_factory=lambda: Spent())
+    paid_bytes: int = 0  # of its agent's stream: what stands there was counted
+    paid_reviews: int = 0  # as `reviews`, of those whose usage was counted
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from mo_git.goal_status import (
     TaskStatus,
 )
 from mo_git.iteration_state import ABOUT_ITERATIONS
-from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Plan, TaskState
+from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Phase, Plan, TaskState
 from mo_git.plan import overlaps, plan_from_data
 from mo_git.plan_state import ABOUT_PLANNING
 
@@ -145,6 +145,9 @@ def _apply_usage(goal: GoalStatus, fact: Fact) -> None:
     for attempt in task.attempts if task else ():
         if attempt.n == fact.attempt:
             attempt.spent.add(fact.data)
+            attempt.paid_bytes = fact.data.get("stream", attempt.paid_bytes)
+            if fact.data.get("phase") == Phase.REVIEW:
+                attempt.paid_reviews = attempt.reviews
     if task is not None and (session := fact.data.get("session")):
         task.sessions.setdefault(session, Session()).add(fact.data)
 
@@ -287,6 +290,7 @@ def _review(task: TaskStatus, fact: Fact) -> None:
     match fact.kind:
         case Kind.REVIEW_STARTED:
             attempt.state, attempt.reviewer = "reviewing", data["provider"]
+            attempt.review_model = data.get("model", "")
             attempt.reviews += 1
         case Kind.REVIEW_FAILED:
             attempt.reviewer = ""  # it waits, and nobody runs

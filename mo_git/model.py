@@ -272,7 +272,7 @@ class Kind(StrEnum):
     SAID = "said"  # text, now, by: a person's words for the agent; now: its turn is interrupted
     HEARD = "heard"  # count: so many of them are told to the agent now
     GIVEN = "given"  # as attempt_started, by: what that person made is looked at as the next attempt
-    USAGE = "usage"  # provider, model, phase, complexity, session, tokens, cost_usd, prices of one run
+    USAGE = "usage"  # provider, model, phase, complexity, session, stream, tokens, cost_usd, prices of a run
     QUOTA = "quota"  # provider, window, utilization, until: of a subscription, of no goal
 
     PROVIDER_ANSWERED = (  # of any run; first: it works, before its end; proof: a person asked

@@ -31,6 +31,8 @@ task = os.environ["MO_TASK"]
 if task == "lost" and sys.argv[2:]:
     print(json.dumps({"usd": 0.125}))
     sys.exit("no such session")
+if sys.argv[2:]:
+    print(json.dumps({"id": "s-" + task, "usd": 0.125}), flush=True)
 while (here / f"hold-{task}").exists():
     time.sleep(0.02)
 runs = len(list(here.glob(f"{task}-*.prompt"))) + 1
@@ -43,6 +45,7 @@ CRITIC = """\
 import json, os, pathlib, sys, time
 here = pathlib.Path(sys.argv[0]).parent
 name = os.environ["MO_TASK"]
+print(json.dumps({"usd": 0.0625}), flush=True)
 while (here / "wait").exists():
     time.sleep(0.02)
 verdicts = sorted(here.glob(f"{name}-*.verdict")) or sorted(here.glob("all-*.verdict"))
@@ -339,12 +342,33 @@ def test_a_review_that_a_kill_cut_short_goes_on_from_the_work(shop: Shop) -> Non
     file.write_text(plan([TASK]))
     shop.mo("do", "--detach", f"@{file}")
     shop.mo.wait_for(lambda: shop.mo.states() == {"a": "reviewing"}, 30)
+    stream = shop.mo.home.run_dir(shop.mo.goal().id, "a", 1) / "review-1" / "stream.jsonl"
+    shop.mo.wait_for(lambda: stream.exists() and b"0.0625" in stream.read_bytes(), 30)
     shop.mo.kill()
     shop.mo("daemon", "start")
     shop.mo.wait_for(lambda: shop.mo.states() == {"a": "reviewing"} and len(shop.prompts("a")) == 2, 30)
     (shop.place / "wait").unlink()
     shop.mo.wait_for(lambda: shop.mo.states() == {"a": "landed"}, 30)
     assert "Its files are in the worktree" in shop.prompts("a")[1]
+    assert [fact["cost_usd"] for fact in shop.facts(Kind.USAGE)] == [0.5, 0.0625, 0.5, 0.25]
+
+
+def test_a_correction_that_a_kill_cut_short_is_paid_for(shop: Shop) -> None:
+    shop.verdicts(CHANGES, APPROVE)
+    (shop.place / "wait").touch()
+    file = shop.place / "plan.json"
+    file.write_text(plan([TASK]))
+    shop.mo("do", "--detach", f"@{file}")
+    shop.mo.wait_for(lambda: shop.mo.states() == {"a": "reviewing"}, 30)
+    (shop.place / "hold-a").touch()
+    (shop.place / "wait").unlink()
+    stream = shop.mo.home.run_dir(shop.mo.goal().id, "a", 1) / "stream.jsonl"
+    shop.mo.wait_for(lambda: b"0.125" in stream.read_bytes(), 30)
+    shop.mo.kill()
+    (shop.place / "hold-a").unlink()
+    shop.mo("daemon", "start")
+    shop.mo.wait_for(lambda: shop.mo.states() == {"a": "landed"}, 30)
+    assert [fact["cost_usd"] for fact in shop.facts(Kind.USAGE)] == [0.5, 0.25, 0.125, 0.5, 0.25]
 
 
 @pytest.mark.parametrize(

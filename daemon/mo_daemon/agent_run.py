@@ -25,6 +25,7 @@ from mo_git import process
 from mo_git.model import FailureClass
 
 PROMPT = "prompt.md"  # the file with what an agent is told
+STREAM = "stream.jsonl"  # the file with what it said, one run after the other
 LOOK_SECONDS = 0.5  # how often a silent agent is looked at
 CPU_LOOK_SECONDS = 1.0
 BUSY_SHARE = 0.05  # of one processor meanwhile: enough to count as at work
@@ -122,7 +123,7 @@ async def run_agent(
         argv, whole = await services.git(cell.enclose, argv, whole, Purpose.AGENT)
     ear = _Ear(agent, job, listen, must_stop)
     limit = int(services.settings.limits.log_mb * 1024 * 1024)
-    out = process.Sink(job.run_dir / ("stream.log" if job.argv else "stream.jsonl"), limit, ear.on_bytes)
+    out = process.Sink(job.run_dir / ("stream.log" if job.argv else STREAM), limit, ear.on_bytes)
     # A command's two streams belong together; an agent's output is data, and its errors are text.
     err = None if job.argv else process.Sink(job.run_dir / "stderr.log", limit, lambda _chunk: _touch(ear))
     with services.program(purpose, contained=cell is not None) as token:

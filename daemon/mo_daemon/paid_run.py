@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mo_daemon import listening, quarters
-from mo_daemon.agent_run import Deadlines, Finished, run_agent
+from mo_daemon.agent_run import STREAM, Deadlines, Finished, run_agent
 from mo_daemon.agents import prices
 from mo_daemon.agents.protocol import Agent, Event, EventKind, Job, Outcome, Usage
 from mo_daemon.budget import crowded, exhausted, room
@@ -186,12 +186,15 @@ class PaidRun:
         """What it cost, as facts; a plain command costs nothing."""
         if self.agent.name == COMMAND:
             return []
-        usage, source = prices.corrected(self.model, outcome.usage, self.services.settings.prices)
+        services = self.services
+        usage, source = prices.corrected(self.model, outcome.usage, services.settings.prices)
         data = {"provider": self.agent.name, "model": self.model, "phase": self.phase, **asdict(usage)}
         data |= {"prices": source} if source else {}
         data |= {"session": outcome.session} if outcome.session else {}
         task = self.goal.tasks.get(self.task)
         data |= {"complexity": task.spec.complexity} if task is not None else {}
+        if task is not None and self.phase is not Phase.REVIEW:
+            data["stream"] = size_of(services.home.run_dir(self.goal.id, self.task, self.n) / STREAM)
         return [NewFact(self.goal.id, Kind.USAGE, data, self.task, self.n)]
 
     def budget(self) -> float | None:
@@ -219,6 +222,14 @@ class PaidRun:
         own = settings.roster.get(self.agent.name, settings.command)
         total = timeout or own.default_timeout
         return Deadlines(settings.agents.first_event_seconds, settings.agents.idle_seconds, total)
+
+
+def size_of(path: Path) -> int:
+    """Bytes; 0 where there is nothing."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def avoided(failures: Sequence[tuple[str, str]]) -> frozenset[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from mo_daemon import quarters
+from mo_daemon import quarters, sessions
+from mo_daemon.agent_run import STREAM
 from mo_daemon.agents.protocol import Agent, Job, Outcome, Usage
 from mo_daemon.agents.stream import LineSplitter
 from mo_daemon.paid_run import COMMAND, PaidRun
@@ -18,30 +20,49 @@ _CHUNK = 1 << 20
 async def usage_of_lost(
     services: Services, goal: GoalStatus, task: TaskStatus, last: Attempt
 ) -> list[NewFact]:
-    """Usage facts of an attempt that nobody runs any more and whose usage nobody recorded."""
-    agent = services.agents.get(last.provider)
-    if agent is None or agent.name == COMMAND or last.state != "running" or last.spent.cost_usd:
-        return []
-    name = f"{goal.id}/{task.spec.id}"
+    """Usage facts of what nobody runs any more and nobody recorded: the last run of an attempt's agent, or
+    of its reviewer.
+
+    The streams of the agent's runs follow each other in one file, those of a reviewer's are apart.
+    """
     run_dir = services.home.run_dir(goal.id, task.spec.id, last.n)
-    job = Job(
-        Phase(last.phase),
-        "",
-        Path(last.worktree),
-        run_dir,
-        environ=services.environ,
-        model=last.model,
-        state_dir=quarters.state_dir(services, agent.name, name),
-    )
-    usage = await services.git(_read, agent, job)
-    paid = PaidRun(services, goal, agent, last.model, job.phase, f"{name}#{last.n}", task.spec.id, last.n)
-    return paid.usage(Outcome(None, usage=usage, session=last.session)) if usage != Usage() else []
+    own = Job(Phase(last.phase), "", Path(last.worktree), run_dir, environ=services.environ, model=last.model)
+    own = sessions.resumed(own, task, last.session)
+    name, begin = task.spec.id, last.paid_bytes
+    facts = await _usage(services, goal, task, last.provider, own, name, begin, last.session)
+    if last.reviews > last.paid_reviews:
+        run_dir, model = run_dir / f"review-{last.reviews}", last.review_model
+        review = Job(Phase.REVIEW, "", own.worktree, run_dir, environ=services.environ, model=model)
+        facts += await _usage(services, goal, task, last.reviewer, review, f"{name}.review", 0, "")
+    return facts
 
 
-def _read(agent: Agent, job: Job) -> Usage:
+async def _usage(
+    services: Services,
+    goal: GoalStatus,
+    task: TaskStatus,
+    provider: str,
+    job: Job,
+    owner: str,
+    begin: int,
+    session: str,
+) -> list[NewFact]:
+    """That of one run, whose stream begins at the byte `begin`; `owner` is as for `PaidRun.enclosure`."""
+    agent = services.agents.get(provider)
+    if agent is None or agent.name == COMMAND:
+        return []
+    job = replace(job, state_dir=quarters.state_dir(services, agent.name, f"{goal.id}/{owner}"))
+    usage = await services.git(_read, agent, job, begin)
+    name = f"{goal.id}/{task.spec.id}#{task.attempt}"
+    paid = PaidRun(services, goal, agent, job.model, job.phase, name, task.spec.id, task.attempt)
+    return paid.usage(Outcome(None, usage=usage, session=session)) if usage != Usage() else []
+
+
+def _read(agent: Agent, job: Job, begin: int) -> Usage:
     reader, lines = agent.reader(job), LineSplitter()
     try:
-        with (job.run_dir / "stream.jsonl").open("rb") as stream:
+        with (job.run_dir / STREAM).open("rb") as stream:
+            stream.seek(begin)
             while chunk := stream.read(_CHUNK):
                 for line in lines.feed(chunk):
                     reader.feed(line)
