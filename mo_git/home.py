@@ -74,6 +74,10 @@ class Home:
         """Prompt, output and check log of one attempt."""
         return self.path / "runs" / goal / task / str(attempt)
 
+    def items_file(self, job: str) -> Path:
+        """The items of a job of simple mode as its manifest had them, one JSON object a line."""
+        return self.path / "runs" / job / "items.jsonl"
+
     def gate_dir(self, goal: str) -> Path:
         return self.path / "runs" / goal / "integration"
 

@@ -189,6 +189,22 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Bulk:
+    """What a job says about all its items; it makes a goal a job.
+
+    `items` is how many there are: they are rows of the ledger, read from the file of `Home.items_file`.
+    `no_change` (ok, fail or empty: ok for a `run`, fail for an agent) is what an item means that changes
+    nothing; `validate` are verify commands of every item, `agents` the providers that its items name (`auto`
+    for those that name none); none where all items are commands.
+    """
+
+    items: int
+    no_change: str = ""
+    validate: tuple[Command, ...] = ()
+    agents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GoalSpec:
     """What a person queued: immutable once recorded."""
 
@@ -212,6 +228,7 @@ class GoalSpec:
     wants_plan: bool = False  # an agent plans it first; until then `plan` has no tasks
     approve: bool = False  # --approve: a person looks at the plan before it runs
     ask: bool = False  # --ask: the planner may ask questions before it plans
+    bulk: Bulk | None = None  # a job of simple mode: items instead of tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from mo_git.flakes import Seen
 from mo_git.goal_status import GoalStatus
+from mo_git.ledger.items import ItemLook
 from mo_git.ledger.records import ANSWERS, FACT_COLUMNS, FLAKES, facts_of, goal_from_data
 from mo_git.lifecycle import replay
 from mo_git.model import Fact, GoalSpec, Kind
@@ -19,6 +20,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(f"file:{_uri(path)}?mode=ro", uri=True, isolation_level=None, timeout=5)
+        self.items = ItemLook(self._db)
 
     @classmethod
     def open(cls, path: Path) -> Reader | None:
@@ -41,13 +43,21 @@ class Reader:
         return goal_from_data(json.loads(row[0]))
 
     def goal(self, goal: str) -> GoalStatus:
-        return replay(self.spec(goal), self.facts(goal))
+        found = replay(self.spec(goal), self.facts(goal))
+        found.items = self.items.counts(goal) if found.spec.bulk else None
+        return found
 
     def facts(self, goal: str, after: int = 0) -> list[Fact]:
         rows = self._db.execute(
             f"SELECT {FACT_COLUMNS} FROM facts WHERE goal = ? AND seq > ? ORDER BY seq", (goal, after)
         )
         return facts_of(rows)
+
+    def integration(self, goal: str) -> str:
+        """The newest landing of a goal, without reading all its facts; empty before the first."""
+        query = "SELECT data FROM facts WHERE goal = ? AND kind = ? ORDER BY seq DESC LIMIT 1"
+        row = self._db.execute(query, (goal, Kind.LANDING.value)).fetchone()
+        return str(json.loads(row[0])["commit"]) if row else ""
 
     def usage(self, goal: str = "") -> list[Fact]:
         """What agents used, of one goal or of all, oldest first."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from mo_git.model import Fact, GoalSpec
 from mo_git.plan import plan_from_data, plan_to_data
+from mo_git.simple.item import bulk_from_data, bulk_to_data
 
 FACT_COLUMNS = "seq, at, goal, task, attempt, kind, data"
 ANSWERS = f"SELECT {FACT_COLUMNS} FROM facts WHERE kind = ? AND at >= ? ORDER BY seq"
@@ -50,11 +51,13 @@ def goal_to_data(spec: GoalSpec) -> dict[str, Any]:
         "wants_plan": spec.wants_plan,
         "approve": spec.approve,
         "ask": spec.ask,
+        "bulk": bulk_to_data(spec.bulk),
     }
 
 
 def goal_from_data(data: Mapping[str, Any]) -> GoalSpec:
     fields = {key: value for key, value in data.items() if key != "plan"}
-    unplanned = bool(data.get("wants_plan"))
+    fields["bulk"] = bulk_from_data(data.get("bulk"))
+    unplanned = bool(data.get("wants_plan") or data.get("bulk"))
     plan = plan_from_data(data["plan"], f"goal {data['id']}", may_be_empty=unplanned)
     return GoalSpec(plan=plan, **fields)

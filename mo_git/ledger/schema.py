@@ -10,7 +10,7 @@ from sqlite_utils import Migrations
 from mo_git import __version__
 from mo_git.errors import Exit, MoError
 
-SCHEMA = 2  # raised by one with each migration; kept in PRAGMA user_version
+SCHEMA = 3  # raised by one with each migration; kept in PRAGMA user_version
 
 migrations = Migrations("mo")
 
@@ -44,6 +44,45 @@ def m002_flakes(db: sqlite_utils.Database) -> None:
         pk=("test", "tree"),
         not_null={"passed", "failed", "why", "at"},
     )
+
+
+@migrations()
+def m003_items(db: sqlite_utils.Database) -> None:
+    """Items of simple mode, and which of them share a target with an earlier one."""
+    db.table("items").create(
+        {
+            "job": str,
+            "n": int,
+            "id": str,
+            "data": str,
+            "bucket": str,
+            "priority": int,
+            "turn": int,
+            "state": str,
+            "attempt": int,
+            "tries": int,
+            "not_before": float,
+            "token": str,
+            "class": str,
+            "failures": str,
+            "reason": str,
+            "base": str,
+            "commit": str,
+            "landed": str,
+            "landing": str,
+            "kept": str,
+            "provider": str,
+            "cost_usd": float,
+            "started_at": float,
+            "ended_at": float,
+        },
+        pk=("job", "n"),
+        not_null={"id", "data", "state", "attempt", "tries", "not_before"},
+    )
+    db.table("items").create_index(["job", "id"], unique=True)
+    db.execute("CREATE INDEX idx_items_queue ON items (job, state, priority DESC, turn, n)")
+    db.execute("CREATE INDEX idx_items_ended ON items (job, ended_at)")
+    db.table("item_order").create({"job": str, "n": int, "after": int}, pk=("job", "n", "after"))
 
 
 def migrate(connection: sqlite3.Connection) -> None:

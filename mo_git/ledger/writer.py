@@ -17,8 +17,11 @@ from typing import Any
 
 from mo_git.errors import Exit, MoError
 from mo_git.flakes import Seen
+from mo_git.goal_status import GoalStatus
+from mo_git.ledger.items import ItemRows
 from mo_git.ledger.records import ANSWERS, FACT_COLUMNS, FLAKES, dump, facts_of, goal_from_data, goal_to_data
 from mo_git.ledger.schema import migrate
+from mo_git.lifecycle import replay
 from mo_git.model import Fact, GoalSpec, Kind, NewFact
 from mo_git.process import Identity
 
@@ -87,6 +90,7 @@ class Ledger:
                 migrate(self._db)
         except sqlite3.DatabaseError as error:  # tables of something else
             raise unreadable(path, error) from None
+        self.items = ItemRows(self._db, self._transaction)
 
     def close(self) -> None:
         self._db.close()
@@ -147,6 +151,12 @@ class Ledger:
 
     def facts(self, goal: str) -> list[Fact]:
         return facts_of(self._rows(f"SELECT {FACT_COLUMNS} FROM facts WHERE goal = ? ORDER BY seq", (goal,)))
+
+    def status(self, spec: GoalSpec) -> GoalStatus:
+        """Where a goal stands, after all its facts, and its items."""
+        found = replay(spec, self.facts(spec.id))
+        found.items = self.items.counts(spec.id) if spec.bulk else None
+        return found
 
     def has_goal(self, goal: str) -> bool:
         return bool(self._rows("SELECT 1 FROM goals WHERE id = ?", (goal,)))

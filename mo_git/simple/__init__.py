@@ -1,0 +1,1 @@
+"""Simple mode: many independent items, each done in a worktree of its own."""
