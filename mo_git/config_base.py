@@ -11,6 +11,17 @@ Texts = Annotated[
 ]
 
 
+def _lists_as_tuples(value: Any) -> Any:
+    """A table with TOML's lists as tuples; strict types would refuse them."""
+    if not isinstance(value, dict):
+        return value
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
+
+
+# What a command is for -> the command: text for `sh -c`, or an argv.
+Commands = Annotated[dict[str, str | tuple[str, ...]], BeforeValidator(_lists_as_tuples)]
+
+
 def key(
     default: Any, doc: str, *, guarded: bool = False, allowed: str = "", example: str = "", **limits: Any
 ) -> Any:

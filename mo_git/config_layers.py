@@ -11,7 +11,8 @@ from mo_git.errors import Exit, MoError
 from mo_git.tomltext import parse_toml
 
 PREFIX = "MO_"
-VALUES = frozenset({"prices", "metrics", "converge.regenerate"})  # tables with keys of the person's own
+# Tables with keys of the person's own.
+VALUES = frozenset({"prices", "metrics", "converge.regenerate", "simple.syntax_checkers"})
 SEPARATOR = "__"
 COMMAND_LINE = "command line"
 REPOSITORY_FILE = "config.toml"

@@ -9,23 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic.fields import FieldInfo
 
 from mo_git.config_agents import ENTRY, AgentEntry, Agents, Claude, Codex, roster
-from mo_git.config_base import Section, Texts, key
+from mo_git.config_base import Commands, Section, Texts, key
 from mo_git.config_gate import GATE_INPUTS, Metrics
 from mo_git.config_iterations import IterationRules
 from mo_git.config_money import Budget, Notify, Prices, Quota
+from mo_git.config_simple import Simple
 from mo_git.globs import bad_pattern
 from mo_git.model import Command
-
-
-def _rebuilders(value: Any) -> Any:
-    """TOML's lists as tuples; strict types would refuse them."""
-    if not isinstance(value, dict):
-        return value
-    return {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
 
 
 def _usable(value: dict[str, Command]) -> dict[str, Command]:
@@ -35,9 +29,7 @@ def _usable(value: dict[str, Command]) -> dict[str, Command]:
     return value
 
 
-Rebuilders = Annotated[
-    dict[str, str | tuple[str, ...]], BeforeValidator(_rebuilders), AfterValidator(_usable)
-]
+Rebuilders = Annotated[Commands, AfterValidator(_usable)]
 
 
 class Orchestrator(Section):
@@ -251,6 +243,7 @@ class Config(Section):
     review: Review = Field(default_factory=Review)
     limits: Limits = Field(default_factory=Limits)
     planner: Planner = Field(default_factory=Planner)
+    simple: Simple = Field(default_factory=Simple)
     daemon: Daemon = Field(default_factory=Daemon)
     notify: Notify = Field(default_factory=Notify)
     log: Log = Field(default_factory=Log)

@@ -127,8 +127,10 @@ class Coprocess:
         self.pid = self._popen.pid
 
     def write(self, question: bytes) -> None:
-        """A short question; OSError when the program has gone."""
-        self._in.write(question)
+        """A question that the program reads to its end; OSError when it has gone."""
+        rest = memoryview(question)
+        while rest:
+            rest = rest[self._in.write(rest) :]
 
     def read(self, seconds: float) -> bytes | None:
         """Some of the answer; nothing more will come: b"".  None: silent for so long."""

@@ -15,7 +15,14 @@ from mo_daemon.briefing import TEAM_FILES
 from mo_git.errors import MoError
 from mo_git.git import provenance, refs, worktrees
 from mo_git.git.repo import Repo
-from mo_git.git.snapshot import NestedRepositories, Snapshot, nested_repositories, problems, snapshot
+from mo_git.git.snapshot import (
+    NestedRepositories,
+    Problem,
+    Snapshot,
+    nested_repositories,
+    problems,
+    snapshot,
+)
 from mo_git.model import FailureClass, TaskSpec
 
 
@@ -108,18 +115,23 @@ def _mend(repo: Repo, worktree: Path) -> None:
 
 def refuse(repo: Repo, base: str, found: Snapshot, spec: TaskSpec, max_file_bytes: int) -> list[str]:
     """Raise for content that never becomes a commit; the paths outside a scope that is only warned about."""
-    trouble = problems(repo, base, found.tree, found.changed, max_file_bytes=max_file_bytes)
-    if trouble:
-        first = trouble[0]
-        more = f" (and {len(trouble) - 1} more)" if len(trouble) > 1 else ""
-        said = f"{_SAID.get(first.kind, '')}{first.detail}{more}"
-        raise AttemptFailed(_CLASS_OF_PROBLEM[first.kind], f"{first.path}: {said}")
+    if trouble := problems(repo, base, found.tree, found.changed, max_file_bytes=max_file_bytes):
+        failure, said = summary(trouble)
+        raise AttemptFailed(failure, said)
     if spec.writes is None or spec.scope == "off":
         return []
     beyond = scope.outside(found.changed, spec.writes)
     if beyond and spec.scope == "enforce":
         raise AttemptFailed(FailureClass.SCOPE, "wrote outside its scope: " + ", ".join(beyond[:5]))
     return beyond
+
+
+def summary(trouble: Sequence[Problem]) -> tuple[FailureClass, str]:
+    """Class and reason of an attempt with these problems, of which there is one at least."""
+    first = trouble[0]
+    more = f" (and {len(trouble) - 1} more)" if len(trouble) > 1 else ""
+    said = f"{_SAID.get(first.kind, '')}{first.detail}{more}"
+    return _CLASS_OF_PROBLEM[first.kind], f"{first.path}: {said}"
 
 
 def own_head(repo: Repo, worktree: Path, base: str) -> str:

@@ -103,15 +103,22 @@ def _not_ignored(worktree: Path, nested: Sequence[str]) -> list[str]:
 
 
 def problems(
-    repo: Repo, base: str, tree: str, changed: Collection[str], *, max_file_bytes: int
+    repo: Repo,
+    base: str,
+    tree: str,
+    changed: Collection[str],
+    *,
+    max_file_bytes: int,
+    changes: Sequence[Change] | None = None,
 ) -> list[Problem]:
     """Reasons not to commit `tree` on top of `base`, looking at the `changed` paths; by path.
 
     Only what the change itself adds counts: lines that the old version of a file, or a file that the
-    change removes (a move), held already are no news.
+    change removes (a move), held already are no news.  `changes`: those between the two, where known.
     """
     wanted = set(changed)
-    changes = [change for change in repo.changes(base, tree) if change.path in wanted]
+    changes = repo.changes(base, tree) if changes is None else changes
+    changes = [change for change in changes if change.path in wanted]
     removed: set[bytes] = set()
     if any(change.status == "A" for change in changes):
         for change in changes:
