@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from mo_git import dag
 from mo_git.iteration_state import Iterations
 from mo_git.model import PERSON, UNUSABLE, GoalSpec, GoalState, Plan, TaskSpec, TaskState
 from mo_git.plan_state import Planning
+from mo_git.simple.item import OPEN_ITEM, ItemState
 
 OPEN_TASK = frozenset(
     {
@@ -221,6 +223,9 @@ class GoalStatus:
     changes: list[Mapping[str, Any]] = field(default_factory=list)  # of the repository, by whomever
     operations: dict[str, Operation] = field(default_factory=dict)
     last_seq: int = 0
+    items: Mapping[ItemState, int] | None = None  # of a job: how many are in which state, as their rows say
+    hands: Counter[str] = field(default_factory=Counter)  # runs of agents that its items have just now
+    batch: int = 1  # accepted items of a job that are landed together, while others are at work
 
     @property
     def id(self) -> str:
@@ -238,7 +243,7 @@ class GoalStatus:
             return GoalState.AWAITING_APPROVAL
         if self.needs_plan:
             return GoalState.PLANNING
-        if all(task.ended for task in self.tasks.values()):
+        if self.all_ended and self.spec.bulk is None:
             return GoalState.LANDING
         return GoalState.RUNNING
 
@@ -259,6 +264,13 @@ class GoalStatus:
         if hours is None or self.blocked or self.still_since is not None:
             return None
         return self.opened_at + hours * 3600
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether nothing of it is left to do: of its tasks, or of a job's items."""
+        if self.spec.bulk is not None:
+            return self.items is not None and not any(self.items.get(state) for state in OPEN_ITEM)
+        return all(task.ended for task in self.tasks.values())
 
     @property
     def current(self) -> list[TaskStatus]:
@@ -297,7 +309,7 @@ class GoalStatus:
             return False
         if self.scored or self.wants_check or self.pending_operations():
             return False
-        if not all(task.ended for task in self.tasks.values()):
+        if not self.all_ended:
             return False
         verdict = self.iterations.verdict
         return verdict is None or verdict["commit"] != self.integration

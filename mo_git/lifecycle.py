@@ -27,6 +27,7 @@ from mo_git.iteration_state import ABOUT_ITERATIONS
 from mo_git.model import ENDED_GOAL, Fact, GoalSpec, GoalState, Kind, Phase, Plan, TaskState
 from mo_git.plan import overlaps, plan_from_data
 from mo_git.plan_state import ABOUT_PLANNING
+from mo_git.simple.item import ItemState
 
 ABOUT_REVIEW = frozenset(
     {Kind.REVIEW_STARTED, Kind.REVIEW_FAILED, Kind.REVIEWED, Kind.REWORK_STARTED, Kind.COMMENTED}
@@ -405,6 +406,10 @@ def outcome(goal: GoalStatus) -> tuple[GoalState, str]:
 
     Of several iterations the last one counts.
     """
+    if goal.items is not None:
+        lost = sum(goal.items.get(state, 0) for state in (ItemState.FAILED, ItemState.CANCELLED))
+        total = sum(goal.items.values())
+        return (GoalState.FAILED, f"{lost} of {total} items did not land") if lost else (GoalState.DONE, "")
     bad = [task.spec.id for task in goal.current if not task.satisfied]
     fell = goal.scores and goal.scores[-1]["commit"] == goal.integration and goal.scores[-1]
     if fell and fell["verdict"] == "rolled_back":

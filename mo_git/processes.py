@@ -95,9 +95,14 @@ def children(parent: int) -> list[int]:
         return []
     pids: list[int] = []
     with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            with contextlib.suppress(OSError):
-                pids += [int(pid) for pid in (task / "children").read_text().split()]
+        for task in os.listdir(f"/proc/{parent}/task"):  # threads are many: paths as texts take a third
+            with (
+                contextlib.suppress(OSError),
+                open(  # noqa: PTH123
+                    f"/proc/{parent}/task/{task}/children"
+                ) as file,
+            ):
+                pids += [int(pid) for pid in file.read().split()]
     return pids
 
 

@@ -46,9 +46,11 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "watchdog": ("mo_daemon.watch",),
     "apscheduler": ("mo_daemon.main",),
     "junitparser": ("mo_daemon.testids",),
-    "pathspec": ("mo_daemon.scope", "mo_daemon.include", "mo_git.plan"),
+    "pathspec": ("mo_daemon.scope", "mo_daemon.include", "mo_git.plan", "mo_git.simple.scan"),
     "psutil": ("mo_git.process", "mo_git.processes", "mo_git.locks", "mo_daemon.resources"),
     "unidiff": (*CLI, "mo_git.views", "mo_git.views.*"),
+    "yaml": ("mo_daemon.simple.syntax",),
+    "pyyaml": (),  # as it is called where it is installed from
 }
 
 # Functions that start programs, for the owner of subprocess only.
@@ -60,8 +62,11 @@ SPAWNING = (
 WORDS = ("mo_git.model", "mo_git.errors")
 RULES = (
     *("mo_git.dag", "mo_git.globs", "mo_git.goal_*", "mo_git.lifecycle", "mo_git.plan", "mo_git.plan_*"),
+    *("mo_git.simple.item_fields", "mo_git.simple.manifest", "mo_git.simple.scan"),
     *("mo_git.breakers", "mo_git.flakes", "mo_git.iteration_state", "mo_git.tomltext", "mo_git.values"),
+    "mo_git.simple.item",
     *(
+        "mo_daemon.actions",
         "mo_daemon.decide",
         "mo_daemon.allowance",
         "mo_daemon.limits",
@@ -93,6 +98,8 @@ RULES = (
         "mo_daemon.fixes",
         "mo_daemon.verify_answer",
         "mo_daemon.scope",
+        "mo_daemon.simple.commands",
+        "mo_daemon.simple.syntax",
     ),
 )
 IMPURE = (

@@ -123,12 +123,15 @@ def agents_at_work(
             agent, settled = agent_of(goal, task), False
         if agent:
             yield AtWork(agent, settled, since)
+    for goal in goals.values():
+        yield from (AtWork(agent, True, now) for agent in goal.hands.elements())
 
 
 def runs_of(goals: Iterable[GoalStatus], agent: str) -> int:
     """How many runs of an agent the records know just now: of attempts, and of their reviews."""
     running = 0
     for goal in goals:
+        running += goal.hands[agent]
         for task in goal.tasks.values():
             if task.state is TaskState.RUNNING:
                 running += task.attempts[-1].provider == agent

@@ -13,7 +13,7 @@ from mo_git.breakers import LONGEST, fold, take
 from mo_git.errors import Exit, MoError
 from mo_git.goal_status import GoalStatus
 from mo_git.ledger.writer import Ledger, LedgerBroken, LedgerFull
-from mo_git.lifecycle import apply, new_goal, replay
+from mo_git.lifecycle import apply, new_goal
 from mo_git.model import Fact, GoalSpec, Kind, NewFact
 
 log = logging.getLogger("mo")
@@ -56,7 +56,7 @@ class Book:
             spec = self._ledger.goal(goal_id)
             if spec is None:
                 raise MoError(f"no goal {goal_id}", "mo status lists the goals", Exit.NOT_FOUND)
-            self.goals[goal_id] = replay(spec, self._ledger.facts(goal_id))
+            self.goals[goal_id] = self._ledger.status(spec)
         return self.goals[goal_id]
 
     def load_earlier(self, spec: GoalSpec) -> None:

@@ -9,9 +9,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from mo_daemon import dead_ends, riders
+from mo_daemon.actions import (
+    Action,
+    CancelItems,
+    CheckGoal,
+    FinishGoal,
+    Land,
+    LandItems,
+    Operate,
+    PlanGoal,
+    PrepareGoal,
+    Record,
+    RecoverAttempt,
+    RecoverLanding,
+    RunItems,
+    StartAttempt,
+    Stop,
+    VerifyGoal,
+    _recovery_key,
+    attempt_key,
+    items_key,
+    keys_of,
+    landing_key,
+)
 from mo_daemon.allowance import Crew, Room, agents_at_work, recent_starts
 from mo_daemon.limits import Limits
 from mo_git import dag
@@ -19,158 +41,7 @@ from mo_git.breakers import Wait
 from mo_git.goal_status import AT_WORK, STEPPING_IN, GoalStatus, Operation, TaskStatus
 from mo_git.lifecycle import has_ended
 from mo_git.model import GoalState, Kind, NewFact, TaskState
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Nothing to run: only facts that follow from other facts."""
-
-    facts: tuple[NewFact, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """Something to run for a goal; a job whose `keys` are busy is not started."""
-
-    goal: str
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({landing_key(self.goal)})
-
-
-@dataclass(frozen=True, slots=True)
-class PrepareGoal(_Job):
-    """Pin the base, make the refs, prove the gate."""
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({f"prepare {self.goal}"})
-
-
-@dataclass(frozen=True, slots=True)
-class PlanGoal(_Job):
-    """Let an agent make the plan of a goal in words."""
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({plan_key(self.goal)})
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyGoal(_Job):
-    """Let an agent say what is missing, at the end of an iteration."""
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({verify_key(self.goal)})
-
-
-@dataclass(frozen=True, slots=True)
-class _TaskJob(_Job):
-    task: str
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({attempt_key(self.goal, self.task)})
-
-
-@dataclass(frozen=True, slots=True)
-class StartAttempt(_TaskJob):
-    """Do the task."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecoverAttempt(_TaskJob):
-    """The records say that an attempt runs, but nobody runs it: keep what it left, then try again."""
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({attempt_key(self.goal, self.task), _recovery_key(self.goal, self.task)})
-
-
-@dataclass(frozen=True, slots=True)
-class Land(_Job):
-    """Merge, gate and land the candidates."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecoverLanding(_Job):
-    """A landing was under way when the daemon ended: finish it or drop it, by what the refs say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operate(_Job):
-    """Carry out a requested land, rollback or sync; or a take or give of `task`, when nothing runs for it."""
-
-    request: str
-    lane: str = ""
-    task: str = ""
-
-    @property
-    def keys(self) -> frozenset[str]:
-        if self.task:
-            return frozenset({attempt_key(self.goal, self.task)})
-        return frozenset({landing_key(self.goal), f"lane {self.lane}"})
-
-
-@dataclass(frozen=True, slots=True)
-class CheckGoal(_Job):
-    """Run the goal's own check on the integration head."""
-
-
-@dataclass(frozen=True, slots=True)
-class FinishGoal(_Job):
-    """All tasks have ended: write the notes, record the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the job with this key; its work is kept."""
-
-    key: str
-
-
-Job = (
-    PrepareGoal
-    | PlanGoal
-    | VerifyGoal
-    | StartAttempt
-    | RecoverAttempt
-    | Land
-    | RecoverLanding
-    | Operate
-    | CheckGoal
-    | FinishGoal
-)
-Action = Record | Stop | Job
-
-
-def attempt_key(goal: str, task: str) -> str:
-    return f"attempt {goal}/{task}"
-
-
-def _recovery_key(goal: str, task: str) -> str:
-    return f"recover {goal}/{task}"
-
-
-def plan_key(goal: str) -> str:
-    return f"plan {goal}"
-
-
-def verify_key(goal: str) -> str:
-    return f"verify {goal}"
-
-
-def landing_key(goal: str) -> str:
-    return f"landing {goal}"
-
-
-def keys_of(goal: GoalStatus, busy: Iterable[str]) -> list[str]:
-    """The running jobs of a goal."""
-    wanted = {f"prepare {goal.id}", plan_key(goal.id), verify_key(goal.id), landing_key(goal.id)}
-    attempts = (f"attempt {goal.id}/", f"recover {goal.id}/")
-    return [key for key in busy if key in wanted or key.startswith(attempts)]
+from mo_git.simple.item import ItemState
 
 
 def decide(goals: Mapping[str, GoalStatus], busy: frozenset[str], limits: Limits, now: float) -> list[Action]:
@@ -239,6 +110,9 @@ def _cancel(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
     yield from (Stop(key) for key in running)
     if running:
         return
+    if goal.spec.bulk is not None and goal.items and not goal.all_ended:
+        yield CancelItems(goal.id)
+        return
     facts = [
         NewFact(goal.id, Kind.TASK_CANCELLED, {"reason": goal.cancelling}, task.spec.id)
         for task in goal.tasks.values()
@@ -285,6 +159,9 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
         if not running:
             yield _halt(goal)
         return
+    if goal.spec.bulk is not None:
+        yield from _advance_job(goal, running)
+        return
     for name in dead_ends.pointless(goal):  # but a recovery ends by itself, and has to
         key = attempt_key(goal.id, name)
         if key in running and _recovery_key(goal.id, name) not in running:
@@ -300,6 +177,24 @@ def _advance(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
             yield _halt(goal)
     elif goal.blocked and not running and not candidates:
         yield _halt(goal)  # out of money: what was paid for has landed
+
+
+def _advance_job(goal: GoalStatus, running: list[str]) -> Iterator[Action]:
+    """A started job: do its items, land what was accepted, end it."""
+    items = goal.items or {}
+    left, waiting = items.get(ItemState.QUEUED, 0), items.get(ItemState.CANDIDATE, 0)
+    left += items.get(ItemState.RUNNING, 0)
+    at_work, lands = items_key(goal.id) in running, landing_key(goal.id) in running
+    if left and not at_work and may_start(goal):
+        yield RunItems(goal.id)
+        at_work = True
+    full = waiting >= max(1, goal.batch)
+    if waiting and not lands and not goal.paused and (full or not at_work):
+        yield LandItems(goal.id)
+    elif goal.all_ended and not running:
+        yield _end(goal)
+    elif goal.blocked and not running and not waiting:
+        yield _halt(goal)
 
 
 def _end(goal: GoalStatus) -> Action:

@@ -15,26 +15,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mo_daemon import execution, guarding, requests
-from mo_daemon.adoption import start_attempt
-from mo_daemon.attempt import recover_attempt
-from mo_daemon.book import Book
-from mo_daemon.chores import Chores
-from mo_daemon.decide import (
+from mo_daemon.actions import (
+    CancelItems,
     CheckGoal,
     FinishGoal,
     Job,
     Land,
+    LandItems,
     Operate,
     PlanGoal,
     PrepareGoal,
     Record,
     RecoverAttempt,
     RecoverLanding,
+    RunItems,
     StartAttempt,
     Stop,
     VerifyGoal,
-    decide,
 )
+from mo_daemon.adoption import start_attempt
+from mo_daemon.attempt import recover_attempt
+from mo_daemon.book import Book
+from mo_daemon.chores import Chores
+from mo_daemon.decide import decide
 from mo_daemon.expected import expected_of
 from mo_daemon.finishing import check_goal, finish_goal
 from mo_daemon.forecast import still, unfinished
@@ -51,6 +54,8 @@ from mo_daemon.publishing import Publisher
 from mo_daemon.resources import reap_orphans
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
+from mo_daemon.simple.batching import cancel_items, land_items, retry_items
+from mo_daemon.simple.working import run_items
 from mo_daemon.stepping_in import reclaim
 from mo_daemon.train import run_train
 from mo_daemon.verifying import verify_goal
@@ -141,6 +146,9 @@ class Engine:
         if task is None:
             return assign_planner(self.services, spec)
         return execution.assign(self.services, spec, task)
+
+    def retry_items(self, goal: GoalStatus) -> int:
+        return retry_items(self.services, goal)
 
     def stop_job(self, key: str) -> None:
         job = self._jobs.get(key)
@@ -320,6 +328,12 @@ class Engine:
                 return check_goal(services, self.gatekeeper, goal)
             case FinishGoal():
                 return finish_goal(services, self.operator, goal)
+            case RunItems():
+                return run_items(services, goal)
+            case LandItems():
+                return land_items(self.lander, goal)
+            case CancelItems():
+                return cancel_items(services, goal)
 
     async def _operate(self, goal: GoalStatus, request: str) -> None:
         await self.operator.operate(goal, goal.operations[request])

@@ -55,7 +55,7 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
     move = Move(DONE)
     if goal.iterates and goal.scored:
         worse = await iterating.regression(operator.lander.gatekeeper, goal)
-        if not (goal.scored and _all_ended(goal)):
+        if not (goal.scored and goal.all_ended):
             return  # meanwhile a person has said retry, or moved the branch
         if worse:
             services.record(iterating.alarm(goal, worse))
@@ -69,9 +69,9 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
         for landing in goal.landings
         for commit, tasks in _merges(landing).items()
     }
-    if notes:
+    if notes and goal.spec.bulk is None:  # an item has its trailers; a hundred thousand notes help nobody
         await services.git(provenance.add_notes, services.repo, notes)
-    if not _all_ended(goal):
+    if not goal.all_ended:
         return  # a person has said retry meanwhile
     state, reason = iterating.ended_without(goal, move, *outcome(goal))
     facts = [NewFact(goal.id, Kind.GOAL_ENDED, {"state": state, "reason": reason})]
@@ -79,10 +79,6 @@ async def finish_goal(services: Services, operator: Operator, goal: GoalStatus) 
         data = {"request": f"deliver {goal.id} {goal.last_seq}", "operation": "land", "arguments": {}}
         facts.append(NewFact(goal.id, Kind.OPERATION_REQUESTED, data))
     services.record(facts)
-
-
-def _all_ended(goal: GoalStatus) -> bool:
-    return all(task.ended for task in goal.tasks.values())
 
 
 def _merges(landing: Mapping[str, Any]) -> dict[str, list[str]]:

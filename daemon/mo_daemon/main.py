@@ -41,7 +41,6 @@ from mo_git.git.merge import Merger
 from mo_git.git.repo import Repo
 from mo_git.home import Home, state_dir
 from mo_git.ledger.writer import Ledger, LedgerFull
-from mo_git.lifecycle import replay
 from mo_git.model import Kind
 
 log = logging.getLogger("mo")
@@ -223,7 +222,7 @@ def make_services(
     state = state_dir(home.common_dir, environ, settings.workspace.root_dir)
     state.mkdir(parents=True, exist_ok=True)
     repo = Repo(home.common_dir, top=home.top)
-    goals = {spec.id: replay(spec, ledger.facts(spec.id)) for spec in ledger.current_goals()}
+    goals = {spec.id: ledger.status(spec) for spec in ledger.current_goals()}
     return Services(
         home=home,
         repo=repo,

@@ -14,6 +14,7 @@ from typing import Any
 from mo_daemon import names
 from mo_daemon.landing import Lander, evidence
 from mo_daemon.services import Services
+from mo_daemon.simple import bench
 from mo_daemon.stepping_in import step_in
 from mo_daemon.testids import Tests
 from mo_git import dag
@@ -24,6 +25,8 @@ from mo_git.git.merge import Merge
 from mo_git.goal_status import STEPPING_IN, GoalStatus, Operation
 from mo_git.ledger.writer import LedgerFull
 from mo_git.model import Kind, NewFact, TaskState
+from mo_git.simple.item import ItemState
+from mo_git.text import count
 
 _TAKEN_BACK = {"why": "taken back by a person", "evidence": {}, "taken_back": True}
 RACES = 5  # times that the target may move under a landing before it gives up
@@ -102,6 +105,10 @@ class Operator:
     def _landed(self, goal: GoalStatus, target: str, before: str, after: str) -> dict[str, Any]:
         missing = [task.spec.id for task in goal.tasks.values() if not task.satisfied]
         landed = sum(task.state is TaskState.LANDED for task in goal.tasks.values())
+        share = f"{landed} of {count(len(goal.tasks), 'task')}"
+        if goal.items is not None:
+            landed, total = goal.items.get(ItemState.LANDED, 0), sum(goal.items.values())
+            share = f"{landed} of {count(total, 'item')}"
         moved = (
             f"{target}: {before[:10]}..{after[:10]}"
             if before != after
@@ -110,7 +117,7 @@ class Operator:
         details = [f"not in it: {', '.join(missing)}"] if missing else []
         return {
             "ok": True,
-            "message": f"{moved} ({landed} of {len(goal.tasks)} tasks)",
+            "message": f"{moved} ({share})",
             "details": details,
             "target": target,
             "commit": after,
@@ -182,6 +189,8 @@ class Operator:
         """
         services, arguments = self.services, operation.arguments
         await services.git(self.lander.check_head, goal)
+        if arguments.get("item"):
+            return await self._take_back_item(goal, operation, arguments["item"])
         if arguments.get("task"):
             tasks = self._with_dependents(goal, arguments["task"], bool(arguments.get("with_dependents")))
             title = f"Take back {', '.join(tasks)}"
@@ -196,6 +205,31 @@ class Operator:
         facts = [NewFact(goal.id, Kind.EJECTED, _TAKEN_BACK, task) for task in tasks]
         facts.append(_ended(goal, operation, result))
         await self._gate_and_advance(goal, commit, baseline, "rollback", tasks, facts, title)
+        return result
+
+    async def _take_back_item(self, goal: GoalStatus, operation: Operation, name: str) -> dict[str, Any]:
+        """Take one landed item of a job back, on top, gated."""
+        services, rows = self.services, self.services.ledger.items
+        row = rows.find(goal.id, name)
+        if row is None:
+            raise MoError(f"{goal.id} has no item {name}", f"mo simple show {goal.id}", Exit.NOT_FOUND)
+        if row.state is not ItemState.LANDED:
+            raise MoError(f"item {name} has not landed: it is {row.state}", f"mo simple show {goal.id}")
+        merge = await services.git(services.merger.revert_tree, goal.integration, row.landed)
+        hint = "take back the later items with the same target first"
+        tree = _tree_or_refuse(merge, f"{name} cannot be taken back alone", hint)
+        title = f"Take back item {name}"
+        message = provenance.message(title, "", {"Mo-Goal": goal.id})
+        commit = await services.git(self._commit, tree, [goal.integration], message)
+        gatekeeper = self.lander.gatekeeper
+        baseline = await gatekeeper.baseline(goal, goal.integration)
+        before = await gatekeeper.baseline(goal, services.repo.parents(row.landed)[0])
+        result = {"ok": True, "message": f"took back item {name}; gate green", "commit": commit}
+        facts = [_ended(goal, operation, result)]
+        expected = _known_before(baseline, before)
+        await self._gate_and_advance(goal, commit, expected, "rollback", [], facts, title)
+        if rows.put(goal.id, row.n, ItemState.LANDED, ItemState.CANCELLED, reason="taken back by a person"):
+            bench.count(goal, ItemState.LANDED, ItemState.CANCELLED)
         return result
 
     async def restore(self, goal: GoalStatus, good: str, why: str, score: Mapping[str, Any]) -> None:
@@ -277,9 +311,14 @@ class Operator:
         head = await gatekeeper.baseline(goal, goal.integration)
         oldest = goal.tasks[tasks[-1]].landed_commit
         before = await gatekeeper.baseline(goal, self.services.repo.parents(oldest)[0])
-        if head is None or before is None:
-            return head
-        return Tests({name: outcome for name, outcome in head.outcomes.items() if name in before.outcomes})
+        return _known_before(head, before)
+
+
+def _known_before(head: Tests | None, before: Tests | None) -> Tests | None:
+    """Outcomes of the head, of those tests that were there before, too."""
+    if head is None or before is None:
+        return head
+    return Tests({name: outcome for name, outcome in head.outcomes.items() if name in before.outcomes})
 
 
 def _ended(goal: GoalStatus, operation: Operation, result: Mapping[str, Any]) -> NewFact:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mo_daemon import adoption, fixes, names
 from mo_daemon.gatekeeper import Gatekeeper
 from mo_daemon.services import Services
+from mo_daemon.simple.loading import load_items
 from mo_git.errors import Exit, MoError
 from mo_git.git import refs
 from mo_git.goal_status import GoalStatus
@@ -19,6 +20,8 @@ async def prepare_goal(services: Services, gatekeeper: Gatekeeper, goal: GoalSta
         base = earlier.integration
     goal.base = goal.base or base  # what the proof gates; recorded with GOAL_STARTED below
     await services.git(_make_refs, services, goal, base)
+    if goal.spec.bulk is not None:
+        await load_items(services, goal)
     pinned = await services.git(adoption.pin, services, goal)
     started = NewFact(goal.id, Kind.GOAL_STARTED, {"base": base, "pinned": pinned})
     # Where the gate is proved only the baseline is left: agents need not wait, unless it is their task.

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from mo_daemon import stepping_rules
-from mo_daemon.decide import attempt_key, landing_key
+from mo_daemon.actions import attempt_key, landing_key
 from mo_daemon.routing import Choice, NoAgent
 from mo_git import dag
 from mo_git.config import Config
@@ -33,6 +33,7 @@ class Desk(Protocol):
     def adopt(self, spec: GoalSpec) -> None: ...
     def record(self, facts: list[NewFact]) -> None: ...
     def stop_job(self, key: str) -> None: ...
+    def retry_items(self, goal: GoalStatus) -> int: ...
     def assign(self, spec: GoalSpec, task: TaskSpec | None) -> Choice | NoAgent: ...
     def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None: ...
     def check_settings(self) -> Config: ...
@@ -79,6 +80,10 @@ def _do(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
         choice = desk.assign(spec, task)
         if isinstance(choice, NoAgent):
             raise _nobody(f"do task {task.id}" if task else "plan it", choice)
+    for agent in spec.bulk.agents if spec.bulk else ():
+        choice = desk.assign(spec, TaskSpec("item", prompt="item", provider=agent))
+        if isinstance(choice, NoAgent):
+            raise _nobody("do the items", choice)
     if spec.depends_on and not desk.has_goal(spec.depends_on):
         raise MoError(f"no goal {spec.depends_on}", "mo status lists the goals", Exit.NOT_FOUND)
     desk.adopt(replace(spec, serialize_overlaps=planner.serialize_overlaps))
@@ -206,6 +211,8 @@ def _skip(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
 
 def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     goal = desk.goal(payload["goal"])
+    if goal.spec.bulk is not None:
+        return _retry_items(desk, goal)
     chosen = [_task(goal, payload["task"])] if payload.get("task") else goal.current
     again = [task for task in chosen if _can_retry(task)]
     # what it depended on had failed, or it was cancelled without a plan
@@ -220,6 +227,18 @@ def _retry(desk: Desk, name: str, payload: Mapping[str, Any]) -> Answer:
     facts += [fact for fact in _unskip(goal, ids) if fact.task not in ids]
     desk.record(facts + _reopen(goal, "retried"))
     return _ok(f"{goal.id}: again " + (", ".join(ids) or "from the start"))
+
+
+def _retry_items(desk: Desk, goal: GoalStatus) -> Answer:
+    """Only what failed, or was cancelled: what has landed stays."""
+    desk.check_settings()
+    if not has_ended(goal):
+        raise MoError(f"{goal.id} is {goal.state}: retry it when it has ended", f"mo simple status {goal.id}")
+    again = desk.retry_items(goal)
+    if not again and goal.state is GoalState.DONE:
+        raise MoError(f"nothing to retry: all items of {goal.id} are done", f"mo simple status {goal.id}")
+    desk.record(_reopen(goal, "retried"))
+    return _ok(f"{goal.id}: {count(again, 'item')} again")
 
 
 def _can_retry(task: TaskStatus) -> bool:
@@ -369,7 +388,9 @@ def _operation(verb: str) -> Handler:
         if verb == "sync" and has_ended(goal) and not goal.spec.target:
             raise MoError(f"{goal.id} has no target branch", "", Exit.USAGE)
         desk.check_settings()
-        arguments = {key: payload[key] for key in ("onto", "task", "to", "with_dependents") if key in payload}
+        arguments = {
+            key: payload[key] for key in ("onto", "task", "item", "to", "with_dependents") if key in payload
+        }
         data = {"request": name, "operation": verb, "arguments": arguments}
         desk.record([NewFact(goal.id, Kind.OPERATION_REQUESTED, data)])
         return None

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mo_git.model import OWN_PRICES, Fact
-from mo_git.text import table
+from mo_git.text import money, table
 
 
 @dataclass(slots=True)
@@ -127,9 +127,3 @@ def _sources(cost: Cost) -> str:
 def _row(key: str, cost: Cost) -> list[str]:
     numbers = (cost.runs, cost.input_tokens, cost.cached_input_tokens, cost.output_tokens)
     return [key, money(cost.cost_usd, estimated=cost.estimated_usd > 0), *(f"{one:,}" for one in numbers)]
-
-
-def money(usd: float, *, estimated: bool = False) -> str:
-    """`$1.25`; small sums with four places, an estimate with ~ before it."""
-    shown = f"${usd:.4f}" if 0 < usd < 0.01 else f"${usd:,.2f}"
-    return f"~{shown}" if estimated else shown

@@ -14,6 +14,7 @@ from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.iteration_state import VERIFIER
 from mo_git.model import TaskState
 from mo_git.plan_state import PLANNER
+from mo_git.simple.item import ItemState
 from mo_git.views.needs import needs
 from mo_git.views.waiting import waits_for
 
@@ -96,7 +97,16 @@ def _overview(goal: GoalStatus, doing: Mapping[str, str], waits: Waits) -> dict[
         "questions": list(_questions(goal)),
         "estimate": dict(goal.estimate) if goal.estimate else None,
         "cost_usd": round(goal.total().cost_usd, 6),
+        **items_of(goal),
     }
+
+
+def items_of(goal: GoalStatus) -> dict[str, dict[str, int]]:
+    """How many items of a job are in which state; nothing for a goal with tasks."""
+    items = goal.items
+    if goal.spec.bulk is None or items is None:
+        return {}
+    return {"items": {str(state): items[state] for state in ItemState if items.get(state)}}
 
 
 def _reader(goal: GoalStatus) -> str:

@@ -14,8 +14,7 @@ from typing import Any
 
 from mo_git import dag
 from mo_git.model import Fact, Phase, Plan, TaskSpec
-from mo_git.text import count
-from mo_git.views.cost import money
+from mo_git.text import count, money
 
 SAMPLES = 3
 # Low and high, by complexity: sessions of 0.1 to 0.4, 0.3 to 1.5 and 1 to 4 million tokens, mostly from the
