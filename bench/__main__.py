@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from bench import queue_sim, rows_cli, rows_daemon, rows_git, rows_sandbox, rows_tasks
+from bench import queue_sim, rows_cli, rows_daemon, rows_git, rows_sandbox, rows_simple, rows_tasks
 from bench.measure import ROUNDS, Context, Row, table
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,6 +32,8 @@ GROUPS: Mapping[str, Callable[[Context], Iterator[Row]]] = {
     "idle": rows_daemon.idle,
     "many": rows_tasks.many,
     "slots": rows_tasks.slots,
+    "simple": rows_simple.simple,
+    "queued": rows_simple.queued,
     "queue": queue_sim.rows,
 }
 

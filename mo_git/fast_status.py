@@ -240,7 +240,7 @@ def text(document: dict[str, Any], now: float, *, color: bool = False, one: bool
 def _counts(goal: dict[str, Any]) -> str:
     most = goal.get("iterations", 1)
     iteration = f", iteration {goal['iteration']} of {most}" if most > 1 else ""
-    return counts(goal["tasks"]) + iteration + _gate(goal)
+    return counts(goal.get("items") or goal["tasks"]) + iteration + _gate(goal)
 
 
 def _wait(wait: dict[str, Any], now: float) -> str:

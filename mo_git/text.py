@@ -69,6 +69,12 @@ def counts(states: dict[str, int]) -> str:
     return ", ".join(f"{number} {state}" for state, number in states.items())
 
 
+def money(usd: float, *, estimated: bool = False) -> str:
+    """`$1.25`; small sums with four places, an estimate with ~ before it."""
+    shown = f"${usd:.4f}" if 0 < usd < 0.01 else f"${usd:,.2f}"
+    return f"~{shown}" if estimated else shown
+
+
 def clock(at: float, now: float | None = None) -> str:
     """Local time of day, with seconds; given `now`, without them and with the date unless it is today."""
     if now is None:

@@ -18,6 +18,7 @@ from mo_git.model import ALL_RED, Command
 Reader = Callable[[object], Any]
 SLUG_LENGTH = 60
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LARGEST = 2**53
 
 
@@ -64,7 +65,7 @@ def kind(value: object) -> str:
 def text(value: object) -> str:
     if not isinstance(value, str):
         raise Wrong(f"expected text, found {kind(value)}")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if "\0" in value or (not value.isascii() and _SURROGATE.search(value)):
         raise Wrong("holds a NUL or half a surrogate pair, which no file or command can take")
     return value
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mo_daemon.actions import StartAttempt, attempt_key
 from mo_daemon.classify import RetrySettings, TryAgain, next_step
-from mo_daemon.decide import Limits, StartAttempt, attempt_key, decide, waits
+from mo_daemon.decide import Limits, decide, waits
 from mo_daemon.wake import next_wake
 from mo_git.breakers import Breaker, Pace, Wait, after, answer, fold, resting
 from mo_git.goal_status import GoalStatus, TaskStatus

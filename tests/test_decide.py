@@ -12,13 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mo_daemon import requests
-from mo_daemon.decide import (
+from mo_daemon.actions import (
     Action,
     CheckGoal,
     FinishGoal,
     Job,
     Land,
-    Limits,
     Operate,
     PlanGoal,
     PrepareGoal,
@@ -28,11 +27,10 @@ from mo_daemon.decide import (
     StartAttempt,
     Stop,
     attempt_key,
-    decide,
     keys_of,
     landing_key,
-    waits,
 )
+from mo_daemon.decide import Limits, decide, waits
 from mo_daemon.riders import is_stale, riders, ungated
 from mo_daemon.wake import next_wake
 from mo_git.breakers import Breaker, Wait

@@ -351,6 +351,13 @@ def test_text_without_a_daemon(home: Home, requests: int, ending: str) -> None:
     assert first == f"daemon stopped, as of 2027-01-15 08:01{ending}"
 
 
+def test_a_job_is_shown_with_its_items() -> None:
+    goal = {"id": "job-1", "title": "Tidy", "state": "running", "tasks": {}, "needs": []}
+    job = {**goal, "items": {"queued": 7, "landed": 3}}
+    document = {**fast_status.empty(), "goals": [job], "as_of": None, "waiting": 0}
+    assert "job-1  running  Tidy  7 queued, 3 landed" in fast_status.text(document, 0.0)
+
+
 def test_text_before_the_first_goal(repo: RepoBuilder) -> None:
     document = fast_status.load(str(repo.path))
     assert document is not None

@@ -6,18 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from mo_daemon import requests
-from mo_daemon.decide import (
-    Action,
-    CheckGoal,
-    FinishGoal,
-    Limits,
-    PlanGoal,
-    Record,
-    StartAttempt,
-    Stop,
-    VerifyGoal,
-    decide,
-)
+from mo_daemon.actions import Action, CheckGoal, FinishGoal, PlanGoal, Record, StartAttempt, Stop, VerifyGoal
+from mo_daemon.decide import Limits, decide
 from mo_daemon.progress import evidence, so_far, unmet
 from mo_daemon.routing import NoAgent
 from mo_daemon.wake import next_wake

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from mo_git.ledger.items import ItemRow
 from mo_git.model import ENDED_GOAL, Fact, GoalState, TaskState
+from mo_git.simple.item import Item, ItemState
+from mo_git.simple.view import item_document, job_document
 from mo_git.views import lessons
 from mo_git.views.cost import cost_document
 from mo_git.views.lessons import Lesson
 from tests.schemas import DIRECTORY, DRAFT, problems, schema
 
-NAMES = ("cost", "do", "flakes", "lessons", "show", "status")
+NAMES = ("cost", "do", "flakes", "lessons", "show", "simple_item", "simple_status", "status")
 
 ATTEMPT = {
     "n": 1,
@@ -107,6 +110,37 @@ STATUS: dict[str, Any] = {
     ],
     "forecast": [{"tasks": ["a", "b"], "paths": ["f"]}],
 }
+ROW = ItemRow(
+    n=1,
+    item=Item("a", ("x", "y"), run=("true",), metadata={"n": 1}),
+    bucket="b",
+    state=ItemState.FAILED,
+    attempt=2,
+    tries=2,
+    not_before=0.0,
+    token="",
+    failure="check_failed",
+    failures="check_failed check_failed",
+    reason="false: exit 1",
+    base="",
+    commit="",
+    landed="",
+    landing="",
+    kept="",
+    provider="command",
+    cost_usd=0.0,
+    started_at=1.0,
+    ended_at=2.5,
+)
+JOB = job_document(
+    "j-1",
+    "failed",
+    {ItemState.FAILED: 1, ItemState.LANDED: 3},
+    rate=1.5,
+    cost_usd=0.0,
+    integration="",
+    failed=[ROW],
+)
 GOOD: list[tuple[str, dict[str, Any]]] = [
     ("do", {"v": 1, "goal": "g-1"}),
     ("do", {"event": "task_landed", "goal": "g-1", "task": "a", "at": 1.0, "more": True}),
@@ -116,7 +150,10 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("cost", cost_document([Fact(1, 0.0, "g-1", "a", 1, "usage", {"cost_usd": 0.5})], "task", "g-1")),
     ("lessons", lessons.document([Lesson("a1b2c3", "crash", "Do not.", 3, ("g/a", "g/b"))], "- Do.")),
     ("show", SHOW),
+    ("simple_item", item_document(ROW)),
+    ("simple_status", JOB),
     ("status", STATUS),
+    ("status", {**STATUS, "goals": [{**STATUS["goals"][0], "tasks": {}, "items": {"landed": 2}}]}),
 ]
 
 
@@ -181,6 +218,10 @@ def test_refuses_unknown_states_and_incomplete_endings() -> None:
 @pytest.mark.parametrize("name", ["show", "status"])
 def test_knows_every_state(name: str) -> None:
     definitions = schema(name)["$defs"]
+    for other in ("simple_status", "status"):
+        assert schema(other)["$defs"]["item_state"]["enum"] == list(ItemState)
+    assert schema("simple_item")["properties"]["state"]["enum"] == list(ItemState)
+    assert schema("simple_status")["$defs"]["goal_state"]["enum"] == list(GoalState)
     assert definitions["goal_state"]["enum"] == list(GoalState)
     assert definitions["task_state"]["enum"] == list(TaskState)
     assert set(schema("do")["$defs"]["goal_ended"]["properties"]["state"]["enum"]) == ENDED_GOAL

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mo_git.model import Fact, Kind
-from mo_git.views.cost import KEYS, cost_document, cost_lines, costs, money
+from mo_git.text import money
+from mo_git.views.cost import KEYS, cost_document, cost_lines, costs
 
 DAY = 86400.0
 

@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "edit": ("edit", "Change a task that has not begun, or a plan that waits."),
     "take": ("take", "Take a task over: its agent stops, its worktree is yours."),
     "give": ("give", "Give a task back: what you made is checked and becomes its candidate."),
+    "simple": ("simple", "Do many independent items, each in a worktree of its own."),
     "queue": ("queue", "Put branches through the gate onto a target branch, or look at what waits."),
     "land": ("land", "Move the target branch to the goal's green integration commit."),
     "sync": ("sync", "Merge the target branch into a goal, gated."),

@@ -18,8 +18,7 @@ from mo_git.cli.goals import find_repository
 from mo_git.errors import Exit, MoError
 from mo_git.logins import Login
 from mo_git.model import agent_section
-from mo_git.text import one_line, paint, printable, table
-from mo_git.views.cost import money
+from mo_git.text import money, one_line, paint, printable, table
 
 if TYPE_CHECKING:
     from mo_git.config_agents import AgentEntry

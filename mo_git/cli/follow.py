@@ -27,8 +27,7 @@ from mo_git.ledger.reader import Reader
 from mo_git.lifecycle import apply, has_ended, new_goal, stands_still
 from mo_git.model import Fact, GoalState, Kind, TaskState
 from mo_git.plan_state import PLANNER
-from mo_git.text import MARKS, counts, duration, one_line
-from mo_git.views.cost import money
+from mo_git.text import MARKS, counts, duration, money, one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,28 +43,37 @@ class Detached(Exception):
 
 
 def follow(
-    home: Home, goal_id: str, obj: Context, *, until_request: str | None = None, after: int = 0
+    home: Home,
+    goal_id: str,
+    obj: Context,
+    *,
+    until_request: str | None = None,
+    after: int = 0,
+    shower: Shower | None = None,
+    pause: float = POLL_SECONDS,
 ) -> GoalStatus:
     """Show a goal live until it ends, or until `until_request` (a name in the inbox) is settled.
 
     Facts up to the number `after` count but are not shown.  A goal that is not recorded yet is waited for.
+    It is looked at every `pause` seconds, and shown by `shower`, or as the context wants it.
+
     Raises Detached on Ctrl-C, MoError (daemon) when no daemon has been alive for 5 s.
     """
     watch = Watch(home, goal_id, until_request)
     try:
-        with _shower(obj, home) as shower:
+        with shower or _shower(obj, home) as showing:
             while True:
                 for fact, counted in watch.look():
                     assert watch.goal is not None, "facts come from a known goal"
                     if fact.seq > after:
-                        shower.fact(fact, watch.goal, counted)
+                        showing.fact(fact, watch.goal, counted)
                 if watch.goal:
-                    shower.tick(watch.goal)
+                    showing.tick(watch.goal)
                     if watch.over:
-                        shower.end(watch.goal)
+                        showing.end(watch.goal)
                         return watch.goal
                 watch.check_daemon()
-                time.sleep(POLL_SECONDS)
+                time.sleep(pause)
     except KeyboardInterrupt:
         raise Detached(goal_id) from None
     finally:
@@ -100,6 +108,8 @@ class Watch:
         if self.goal:
             for fact in self._reader.facts(self._goal_id, self.goal.last_seq):
                 yield fact, apply(self.goal, fact)
+            if self.goal.spec.bulk:
+                self.goal.items = self._reader.items.counts(self._goal_id)
             still = stands_still(self.goal) and not self.goal.pending_operations()  # such as the delivery
             self.over = settled or (self._until is None and still)
 
@@ -118,10 +128,10 @@ class Watch:
 # -- ways of showing ----------------------------------------------------------------------------------
 
 
-class _Shower:
+class Shower:
     """Shows nothing (`--quiet`); the others show more."""
 
-    def __enter__(self) -> _Shower:
+    def __enter__(self) -> Shower:
         return self
 
     def __exit__(
@@ -139,17 +149,17 @@ class _Shower:
         pass
 
 
-def _shower(obj: Context, home: Home) -> _Shower:
+def _shower(obj: Context, home: Home) -> Shower:
     if obj.json:
         return _JsonLines()
     if obj.quiet:
-        return _Shower()
+        return Shower()
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         return _Table(use_color(obj), home)
     return _Lines()
 
 
-class _JsonLines(_Shower):
+class _JsonLines(Shower):
     """Every fact; the end of the goal comes once, and last."""
 
     def fact(self, fact: Fact, goal: GoalStatus, counted: bool) -> None:
@@ -161,13 +171,13 @@ class _JsonLines(_Shower):
             emit_json({"event": "goal_ended", "goal": goal.id, "state": goal.state, "reason": goal.reason})
 
 
-class _Lines(_Shower):
+class _Lines(Shower):
     def fact(self, fact: Fact, goal: GoalStatus, counted: bool) -> None:
         if counted and (line := views.event_line(fact, goal)):
             click.echo(line)
 
 
-class _Table(_Shower):
+class _Table(Shower):
     """A table that changes in place; its last form stays on the screen."""
 
     def __init__(self, color: bool, home: Home) -> None:
@@ -179,7 +189,7 @@ class _Table(_Shower):
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._drawn = (-1, 0.0)  # number of the newest fact, monotonic time
 
-    def __enter__(self) -> _Shower:
+    def __enter__(self) -> Shower:
         self._live.start()
         return self
 

@@ -12,6 +12,7 @@ from mo_git.cli.context import open_reader
 from mo_git.errors import Exit, MoError
 from mo_git.goal_status import Attempt, GoalStatus, TaskStatus
 from mo_git.home import Home
+from mo_git.ledger.items import ItemRow
 from mo_git.ledger.reader import Reader
 
 LAST = "@last"
@@ -81,6 +82,29 @@ def resolve_goal(source: Home | Reader, text: str) -> str:
         reader.close()
 
 
+def resolve_job(source: Home | Reader, text: str) -> str:
+    """As `resolve_goal`, for a job of simple mode; empty or @last: the latest.
+
+    MoError (usage) for another goal.
+    """
+    if isinstance(source, Home):
+        reader = open_reader(source)
+        try:
+            return resolve_job(reader, text)
+        finally:
+            reader.close()
+    ids = source.goal_ids()
+    if text in ("", LAST):
+        latest = next((goal for goal in reversed(ids) if source.spec(goal).bulk), None)
+        if latest is None:
+            raise MoError("no job of simple mode yet", "mo simple run starts one", Exit.NOT_FOUND)
+        return latest
+    found = resolve(ids, text)
+    if source.spec(found).bulk is None:
+        raise MoError(f"{found} is a goal with tasks, no job", f"mo show {found}", Exit.USAGE)
+    return found
+
+
 def find_task(goal: GoalStatus, task_id: str) -> TaskStatus:
     """A task by id or unique prefix; MoError (not_found) names what there is."""
     found = [task_id] if task_id in goal.tasks else [one for one in goal.tasks if one.startswith(task_id)]
@@ -100,3 +124,12 @@ def find_attempt(goal: GoalStatus, task: TaskStatus, number: int | None) -> Atte
             return attempt
     there = f"attempts: {', '.join(str(a.n) for a in task.attempts)}" if task.attempts else "it has none yet"
     raise MoError(f"{goal.id}/{task.spec.id} has no attempt {number}", there, Exit.NOT_FOUND)
+
+
+def find_item(reader: Reader, job: str, item: str) -> ItemRow:
+    """An item of a job by its id; MoError (not_found)."""
+    row = reader.items.find(job, item)
+    if row is None:
+        hint = f"mo simple show {job} lists them"
+        raise MoError(f"{job} has no item {item!r}", hint, Exit.NOT_FOUND)
+    return row

@@ -19,8 +19,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.home import Home
 from mo_git.model import Command, GoalState
-from mo_git.text import clock, count, duration, one_line, paint, printable, state_color, table
-from mo_git.views.cost import money
+from mo_git.text import clock, count, duration, money, one_line, paint, printable, state_color, table
 
 _LAST_GATES = 5
 _LAST_CHANGES = 10
