@@ -6,6 +6,7 @@ import json
 import random
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -253,3 +254,56 @@ def test_the_real_codex_does_twenty_items(mo: Mo, api: StubApi, mode: str) -> No
     assert mo.goal(JOB).spent["codex"].input_tokens == 1000 * len(api.prompts("/responses"))
     assert {row.provider for row in rows(mo).values()} == {"codex"}
     mo.stop()
+
+
+AGENT = """\
+import json, os, pathlib, sys, time
+here, target = pathlib.Path(sys.argv[0]).parent, os.environ["MO_TARGET"]
+prompt = pathlib.Path(sys.argv[1]).read_text()
+(here / f"{len(list(here.glob('*.prompt')))}.prompt").write_text(prompt)
+pathlib.Path(target).write_text("half\\n")
+print(json.dumps({"usd": 0.25}), flush=True)
+while (here / "hold").exists():
+    time.sleep(0.02)
+pathlib.Path(target).write_text("bad\\n" if "earlier attempt" not in prompt else "whole\\n")
+print(json.dumps({"text": "done", "usd": 0.5}))
+"""
+
+
+def test_an_agents_item_is_kept_paid_for_and_told_why_it_failed(mo: Mo, tmp_path: Path) -> None:
+    """kill -9 while it works, then a result that is not accepted, then one that is."""
+    place = tmp_path / "programs"
+    place.mkdir()
+    (place / "agent.py").write_text(AGENT)
+    (place / "hold").touch()
+    names = files(mo, 1)
+    shape = {
+        "kind": "generic",
+        "prompt": "file",
+        "output": "jsonl",
+        "execution_security_mode": "trusted_local",
+    }
+    argv = [sys.executable, str(place / "agent.py"), "{prompt_file}"]
+    fields = {"text": "text", "cost": "usd"}
+    mo.configure(**PATIENT, **{"agents.own": {**shape, "argv": argv}, "agents.own.fields": fields})
+    item = Item("one", (names[0],), "Say whole.", provider="own", require_patterns=("whole",))
+    queue(mo, [item], bulk=Bulk(0, agents=("own",)))
+    mo("daemon", "start")
+    mo.wait_for(lambda: (mo.home.run_dir(JOB, "one", 1) / "stream.jsonl").exists())
+    stream = mo.home.run_dir(JOB, "one", 1) / "stream.jsonl"
+    mo.wait_for(lambda: b"0.25" in stream.read_bytes())
+    mo.kill()
+    mo("daemon", "start")
+    mo.wait_for((place / "1.prompt").exists)
+    (place / "hold").unlink()
+    run(mo)
+    row = rows(mo)["one"]
+    assert (str(row.state), row.attempt, row.tries, row.failures) == ("landed", 3, 2, "check_failed")
+    assert mo.repo.git("show", f"mo/{JOB}/integration:{names[0]}") == "whole"
+    kept = mo.repo.git("log", "--format=%H %s", f"refs/mo/keep/{JOB}/items", "--not", "main").splitlines()
+    left = {mo.repo.git("show", f"{line.split()[0]}:{names[0]}") for line in kept if "#" in line}
+    assert left == {"half", "bad"}
+    assert mo.goal(JOB).spent["own"].cost_usd == 1.25
+    told = (place / "2.prompt").read_text()
+    assert "pattern: nothing that changed matches whole" in told
+    assert "Say whole." in told

@@ -110,10 +110,11 @@ def test_lost_cancelled_and_retried(ledger: Ledger, tmp_path: Path) -> None:
     claim(ledger, 1)
     row = claim(ledger, 2)
     ledger.items.end(JOB, 2, row.token, ItemState.FAILED, 2.0, failure="crash", failures="crash", reason="no")
-    assert [lost.item.id for lost in ledger.items.requeue_running(JOB, "the daemon ended")] == ["one"]
+    ledger.items.requeue_running(JOB, "the daemon ended", {1: "kept"})
     again = ledger.items.row(JOB, 1)
     assert again is not None
     assert (again.state, again.attempt, again.tries, again.failure) == (ItemState.QUEUED, 1, 0, "lost")
+    assert again.kept == "kept"
     assert ledger.items.cancel(JOB, "not wanted", 3.0) == 2
     assert ledger.items.retry(JOB, [ItemState.FAILED, ItemState.CANCELLED]) == 3
     assert claim(ledger, 2).attempt == 2

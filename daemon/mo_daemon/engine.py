@@ -55,6 +55,7 @@ from mo_daemon.resources import reap_orphans
 from mo_daemon.routing import Choice, NoAgent
 from mo_daemon.services import Services, out_of_space
 from mo_daemon.simple.batching import cancel_items, land_items, retry_items
+from mo_daemon.simple.recovering import hold_worktrees
 from mo_daemon.simple.working import run_items
 from mo_daemon.stepping_in import reclaim
 from mo_daemon.train import run_train
@@ -117,6 +118,7 @@ class Engine:
             for task in goal.tasks.values():
                 if task.state in AT_WORK | {TaskState.TAKEN}:
                     services.pool.hold(task.worktree)
+            hold_worktrees(services, goal)
         reclaim(services)
 
     # -- what requests may ask (requests.Desk) --------------------------------------------------------

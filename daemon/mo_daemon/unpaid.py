@@ -12,6 +12,7 @@ from mo_daemon.agents.stream import LineSplitter
 from mo_daemon.paid_run import COMMAND, PaidRun
 from mo_daemon.services import Services
 from mo_git.goal_status import Attempt, GoalStatus, TaskStatus
+from mo_git.ledger.items import ItemRow
 from mo_git.model import NewFact, Phase
 
 _CHUNK = 1 << 20
@@ -35,6 +36,20 @@ async def usage_of_lost(
         review = Job(Phase.REVIEW, "", own.worktree, run_dir, environ=services.environ, model=model)
         facts += await _usage(services, goal, task, last.reviewer, review, f"{name}.review", 0, "")
     return facts
+
+
+async def usage_of_lost_item(services: Services, goal: GoalStatus, row: ItemRow) -> list[NewFact]:
+    """The same of an item of simple mode."""
+    agent = services.agents.get(row.provider)
+    if agent is None or agent.name == COMMAND:
+        return []
+    run_dir = services.home.run_dir(goal.id, row.item.id, row.attempt)
+    model = row.item.model
+    job = Job(Phase.SIMPLE, "", Path(row.worktree), run_dir, environ=services.environ, model=model)
+    usage = await services.git(_read, agent, job, 0)
+    name = f"{goal.id}/{row.item.id}#{row.attempt}"
+    paid = PaidRun(services, goal, agent, model, Phase.SIMPLE, name)
+    return paid.usage(Outcome(None, usage=usage)) if usage != Usage() else []
 
 
 async def _usage(

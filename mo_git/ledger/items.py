@@ -19,13 +19,13 @@ from mo_git.simple.item import Item, ItemState, item_from_data, item_to_data
 _INSERT = """
 INSERT OR IGNORE INTO items (job, n, id, data, bucket, priority, turn, state, attempt, tries, not_before,
                              token, class, failures, reason, base, "commit", landed, landing, kept,
-                             provider, cost_usd)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, 0, '', '', '', '', '', '', '', '', '', '', 0)
+                             worktree, provider, cost_usd)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, 0, '', '', '', '', '', '', '', '', '', '', '', 0)
 """
 
 _COLUMNS = (
     'n, id, data, bucket, state, attempt, tries, not_before, token, class, failures, reason, base, "commit",'
-    " landed, landing, kept, provider, cost_usd, started_at, ended_at"
+    " landed, landing, kept, worktree, provider, cost_usd, started_at, ended_at"
 )
 
 # An item that shares a target with an earlier one waits until that one has ended, or is a candidate.
@@ -44,7 +44,7 @@ class ItemRow:
     `attempt` only grows, `tries` are those since a person's last retry, as are `failures` (classes, oldest
     first, with spaces between them); `base` and `commit` are of the
     candidate, `landed` is the commit on the integration branch, `landing` the branch's head that an intent
-    wants; `kept` is a commit with what a failed attempt left.
+    wants; `kept` is a commit with what a failed attempt left, `worktree` where an agent is at work.
     """
 
     n: int
@@ -63,6 +63,7 @@ class ItemRow:
     landed: str
     landing: str
     kept: str
+    worktree: str
     provider: str
     cost_usd: float
     started_at: float | None
@@ -191,13 +192,21 @@ class ItemRows(ItemLook):
             )
         return self.row(job, row.n) if done.rowcount else None
 
+    def place(self, job: str, row: ItemRow, worktree: str, base: str) -> None:
+        """Where an agent works on a claimed item, from which commit: after a kill that is looked at."""
+        with self._transaction(False):
+            self._db.execute(
+                "UPDATE items SET worktree = ?, base = ? WHERE job = ? AND n = ? AND token = ?",
+                (worktree, base, job, row.n, row.token),
+            )
+
     def end(self, job: str, n: int, token: str, state: ItemState, at: float, **values: Any) -> bool:
         """What came of a claimed item; False where the claim does not hold any more."""
         named = {"class" if name == "failure" else name: value for name, value in values.items()}
         columns = "".join(f', "{name}" = ?' for name in named)
         with self._transaction(False):
             done = self._db.execute(
-                f"UPDATE items SET state = ?, ended_at = ?, token = ''{columns}"
+                f"UPDATE items SET state = ?, ended_at = ?, token = '', worktree = ''{columns}"
                 " WHERE job = ? AND n = ? AND token = ? AND state = 'running'",
                 (str(state), at, *named.values(), job, n, token),
             )
@@ -239,16 +248,18 @@ class ItemRows(ItemLook):
                 "UPDATE items SET landing = '', landed = '' WHERE job = ? AND landing != ''", (job,)
             )
 
-    def requeue_running(self, job: str, reason: str) -> list[ItemRow]:
-        """Items that nobody works on any more, since the daemon ended, are queued again; as they were."""
-        lost = list(self.rows(job, [ItemState.RUNNING]))
+    def requeue_running(self, job: str, reason: str, kept: Mapping[int, str]) -> None:
+        """Items that nobody works on any more are queued again, as they were; `kept`: n -> a commit."""
         with self._transaction(False):
+            self._db.executemany(
+                "UPDATE items SET kept = ? WHERE job = ? AND n = ? AND state = 'running'",
+                [(commit, job, n) for n, commit in kept.items() if commit],
+            )
             self._db.execute(
-                "UPDATE items SET state = 'queued', token = '', tries = tries - 1, class = 'lost', reason = ?"
-                " WHERE job = ? AND state = 'running'",
+                "UPDATE items SET state = 'queued', token = '', worktree = '', tries = tries - 1,"
+                " class = 'lost', reason = ? WHERE job = ? AND state = 'running'",
                 (reason, job),
             )
-        return lost
 
     def retry(self, job: str, states: Sequence[ItemState]) -> int:
         """Items that ended in one of these states start again; how many."""

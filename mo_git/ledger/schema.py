@@ -71,6 +71,7 @@ def m003_items(db: sqlite_utils.Database) -> None:
             "landed": str,
             "landing": str,
             "kept": str,
+            "worktree": str,
             "provider": str,
             "cost_usd": float,
             "started_at": float,

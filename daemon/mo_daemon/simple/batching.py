@@ -20,6 +20,7 @@ from mo_daemon.queue import Blame, Candidate, Probe, Seen
 from mo_daemon.services import Services
 from mo_daemon.simple import keeping
 from mo_daemon.simple.bench import count
+from mo_daemon.simple.recovering import recover_items
 from mo_daemon.simple.stack import Stack
 from mo_daemon.verdicts import listed
 from mo_git.git.merge import Merge
@@ -261,6 +262,7 @@ def retry_items(services: Services, goal: GoalStatus) -> int:
 async def cancel_items(services: Services, goal: GoalStatus) -> None:
     """The job is given up: what has not landed ends, what was accepted is kept."""
     settle_rows(services, goal)
+    await recover_items(services, goal)
     await keeping.keep_candidates(services, goal)
     services.ledger.items.cancel(goal.id, goal.cancelling, services.now())
     goal.items = services.ledger.items.counts(goal.id)

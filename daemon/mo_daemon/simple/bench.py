@@ -12,6 +12,7 @@ from typing import Any
 from mo_daemon.allowance import runs_of
 from mo_daemon.decide import may_start
 from mo_daemon.paid_run import COMMAND
+from mo_daemon.resources import reason_to_hold
 from mo_daemon.routing import Choice, NoAgent, Wish, route
 from mo_daemon.services import Services
 from mo_daemon.simple.examiner import Examiner
@@ -41,7 +42,7 @@ class Bench:
     async def next(self) -> tuple[ItemRow, Choice] | None:
         """Claim the next item, when there is one and somebody who may do it; None: there will be none."""
         while may_start(self.goal) and self.left():
-            if claimed := self._claim():
+            if not self._no_room() and (claimed := self._claim()):
                 return claimed
             self.changed.clear()
             try:
@@ -49,6 +50,15 @@ class Bench:
             except TimeoutError:
                 self.ahead.clear()
         return None
+
+    def _no_room(self) -> str:
+        """Why nothing may start on this machine now."""
+        services, limits = self.services, self.services.settings.orchestrator
+        return reason_to_hold(
+            [services.home.top, services.state],
+            min_free_gb=limits.min_free_disk_gb,
+            max_load_per_cpu=limits.max_load_per_cpu,
+        )
 
     def left(self) -> int:
         return (self.goal.items or {}).get(ItemState.QUEUED, 0)

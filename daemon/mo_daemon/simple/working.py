@@ -28,6 +28,7 @@ from mo_daemon.simple.bench import Bench, title
 from mo_daemon.simple.briefing import brief, feedback
 from mo_daemon.simple.checking import VERIFY_LOG, check_item
 from mo_daemon.simple.commands import of_item
+from mo_daemon.simple.recovering import recover_items
 from mo_daemon.worktrees import Slot
 from mo_git import resources
 from mo_git.errors import MoError
@@ -50,12 +51,11 @@ _TOLD = frozenset(failure for failure, policy in POLICIES.items() if policy.rewo
 async def run_items(services: Services, goal: GoalStatus) -> None:
     """Do what is queued until nothing is, or the job may not go on; what nobody works on starts again."""
     goal.batch = services.settings.simple.batch
-    reason = "the daemon ended while this attempt ran"
-    if services.ledger.items.requeue_running(goal.id, reason):
-        goal.items = services.ledger.items.counts(goal.id)
+    await recover_items(services, goal)
     plain = await services.git(turnaround.is_plain, services.repo, goal.base)
     bench = Bench(services, goal, plain)
-    wanted = min(goal.spec.parallel or services.settings.simple.workers, max(1, bench.left()))
+    most = min(goal.spec.parallel or services.settings.simple.workers, bench.left())
+    wanted = max(1, min(most, services.settings.orchestrator.max_parallel))
     workers = [asyncio.ensure_future(_Worker(bench).run()) for _ in range(wanted)]
     try:
         await asyncio.gather(*workers)
@@ -192,6 +192,8 @@ class _Attempt:
         services, item = self.services, self.row.item
         self.base = await services.git(keeping.base_of, services, self.goal, self.row, self._earlier())
         self.slot = await self.worker.prepare(self.base, by_agent=item.by_agent)
+        if item.by_agent:
+            services.ledger.items.place(self.goal.id, self.row, str(self.slot.path), self.base)
         env = self.worker.environment(self.slot, item.id, self.row.attempt)
         env["MO_TARGET"] = item.targets[0] if item.targets else ""
         self._clear_logs()
