@@ -26,7 +26,6 @@ from mo_git.goal_status import STEPPING_IN, GoalStatus, Operation
 from mo_git.ledger.writer import LedgerFull
 from mo_git.model import Kind, NewFact, TaskState
 from mo_git.simple.item import ItemState
-from mo_git.text import count
 
 _TAKEN_BACK = {"why": "taken back by a person", "evidence": {}, "taken_back": True}
 RACES = 5  # times that the target may move under a landing before it gives up
@@ -105,10 +104,10 @@ class Operator:
     def _landed(self, goal: GoalStatus, target: str, before: str, after: str) -> dict[str, Any]:
         missing = [task.spec.id for task in goal.tasks.values() if not task.satisfied]
         landed = sum(task.state is TaskState.LANDED for task in goal.tasks.values())
-        share = f"{landed} of {count(len(goal.tasks), 'task')}"
+        share = f"{landed} of {len(goal.tasks)} tasks"
         if goal.items is not None:
             landed, total = goal.items.get(ItemState.LANDED, 0), sum(goal.items.values())
-            share = f"{landed} of {count(total, 'item')}"
+            share = f"{landed} of {total} items"
         moved = (
             f"{target}: {before[:10]}..{after[:10]}"
             if before != after

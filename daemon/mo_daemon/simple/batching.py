@@ -29,7 +29,6 @@ from mo_git.ledger.items import ItemRow
 from mo_git.model import FailureClass, GoalState
 from mo_git.simple.item import ItemState
 
-MOST = 2000  # items that are looked at together
 RISK = 1 / 400  # of an item, before anything is known: most bulk edits are harmless
 CONFLICTS = 3  # times that an item is done again since others changed the same
 
@@ -108,8 +107,8 @@ class _Batch:
         risk = (1 + self.out) / (1 / RISK + self.out + landed)
         command = await self.lander.gatekeeper.command(self.goal)
         steering = objections.inputs_of(self.services.settings, command)
-        limit = MOST if self._is_last() else self.goal.batch
-        waiting = self.services.ledger.items.rows(self.goal.id, [ItemState.CANDIDATE], limit=limit)
+        rows, most = self.services.ledger.items, self.services.settings.simple.batch
+        waiting = rows.rows(self.goal.id, [ItemState.CANDIDATE], limit=most)
         for row in list(waiting):
             name = str(row.n)
             needs = self._needs(row)
@@ -129,10 +128,6 @@ class _Batch:
             self.rows[name] = row
             if solo:
                 break
-
-    def _is_last(self) -> bool:
-        items = self.goal.items or {}
-        return not (items.get(ItemState.QUEUED) or items.get(ItemState.RUNNING))
 
     def _needs(self, row: ItemRow) -> frozenset[str] | None:
         """The members that it was built on; None where one of these has to be done again first."""
