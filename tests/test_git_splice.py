@@ -93,5 +93,18 @@ def test_the_quick_look_sees_what_git_sees(repo: RepoBuilder, tmp_path: Path) ->
     assert repo.git("-C", str(place), "status", "--porcelain", "--ignored") == "!! out.log"
     assert (place / "out.log").exists()  # a cache of the worker
     assert not (place / "new").exists()
+    (place / "a").unlink()
+    (place / "a").mkdir()
+    (place / "a/inner").write_text("a directory now\n")
+    (place / "dir/b").unlink()
+    (place / "dir/deep/c").unlink()
+    (place / "dir/deep").rmdir()
+    (place / "dir").rmdir()
+    (place / "dir").write_text("a file now\n")
+    found = look(own, place, base)
+    assert found.statuses == {"a": "D", "a/inner": "A", "dir": "A", "dir/b": "D", "dir/deep/c": "D"}
+    assert own.file(found.tree, "dir") == b"a file now\n"
+    assert put_back(own, place, base, found)
+    assert look(own, place, base).changed == ()
     repo.git("-C", str(place), "commit", "-q", "--allow-empty", "-m", "its own")
     assert not put_back(own, place, base)  # somebody moved its HEAD

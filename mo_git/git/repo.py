@@ -23,7 +23,7 @@ from mo_git.git.trees import Special, TreeWalker
 # What a recorded fact names has to be on the disk before the fact is.
 pygit2.settings.enable_fsync_gitdir(True)
 # Each thread's handle remembers objects; what thousands of items leave behind is asked for once.
-pygit2.settings.cache_max_size(32 * 2**20)
+pygit2.settings.cache_max_size(8 * 2**20)
 
 
 _LINES_LIMIT = 1 << 20  # bytes
@@ -189,6 +189,12 @@ class Repo:
             mode = int(side.filemode) if side else 0
             found.append(Change(path, status, _id(was), _id(now), mode))
         return found
+
+    def staged(self, base: str, index: Path) -> list[Change]:
+        """What an index file has other than a commit or tree."""
+        flags = DiffOption.INCLUDE_TYPECHANGE
+        deltas = self._tree(base).diff_to_index(pygit2.Index(str(index)), flags=flags).deltas
+        return [_change(delta) for delta in deltas]
 
     def mode_at(self, rev: str, path: str) -> int:
         """The mode of a file of a commit or tree, as git writes it; KeyError where there is none."""

@@ -40,15 +40,22 @@ def splice(repo: Repo, tree: str, changes: Sequence[Change]) -> str | None:
 
 
 def _rewritten(repo: Repo, tree: str, changes: Mapping[bytes, Change]) -> str:
-    """The id of the changed tree; empty where nothing is left in it."""
+    """The id of the changed tree; empty where nothing is left in it.
+
+    What goes makes room first: a file may become a directory, and a directory a file.
+    """
     entries = _entries(repo, tree)
     below: dict[bytes, dict[bytes, Change]] = defaultdict(dict)
+    here: dict[bytes, Change] = {}
     for path, change in changes.items():
         name, slash, rest = path.partition(b"/")
         if slash:
             below[name][rest] = change
         else:
-            _put(entries, name, change)
+            here[name] = change
+    gone = {name: change for name, change in here.items() if change.status == "D"}
+    for name, change in gone.items():
+        _put(entries, name, change)
     for name, inner in below.items():
         mode, oid = entries.get(name, (_TREE, b""))
         if mode != _TREE:
@@ -58,6 +65,8 @@ def _rewritten(repo: Repo, tree: str, changes: Mapping[bytes, Change]) -> str:
             entries[name] = (_TREE, bytes.fromhex(made))
         else:
             entries.pop(name, None)
+    for name in here.keys() - gone.keys():
+        _put(entries, name, here[name])
     return write_loose(repo.common_dir / "objects", "tree", _raw(entries)) if entries else ""
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pygit2
 
+from mo_git.errors import MoError
 from mo_git.git.binary import STRICT_STAT, Git
 from mo_git.git.layout import read_text
 from mo_git.git.repo import Repo
 from mo_git.git.snapshot import Snapshot
+from mo_git.git.splice import splice
 from mo_git.git.worktrees import admin_of
 
 _CONFIG = ("core.safecrlf=false", "core.splitIndex=false", "submodule.recurse=false", *STRICT_STAT)
@@ -26,8 +28,11 @@ def look(repo: Repo, worktree: Path, base: str) -> Snapshot:
     admin = admin_of(repo, worktree)
     (admin / "index.lock").unlink(missing_ok=True)
     Git(worktree, config=_CONFIG)("add", "-A")
-    tree = str(pygit2.Index(str(admin / "index")).write_tree(repo.pygit))
-    statuses = {change.path: change.status for change in repo.changes(base, tree)}
+    changes = repo.staged(base, admin / "index")
+    tree = splice(repo, repo.tree_of(base), changes)  # libgit2 writes all trees again, and waits for the disk
+    if tree is None:
+        raise MoError(f"the index of {worktree} does not fit {base[:12]}", f"git -C {worktree} status")
+    statuses = {change.path: change.status for change in changes}
     return Snapshot(tree, tuple(statuses), statuses)
 
 
