@@ -307,3 +307,24 @@ def test_an_agents_item_is_kept_paid_for_and_told_why_it_failed(mo: Mo, tmp_path
     told = (place / "2.prompt").read_text()
     assert "pattern: nothing that changed matches whole" in told
     assert "Say whole." in told
+
+
+def test_an_agent_that_cannot_work_here_stops_the_job(mo: Mo, tmp_path: Path) -> None:
+    """Not every item is tried with it; the person mends it, and the job goes on."""
+    agent = tmp_path / "agent.sh"
+    agent.write_text("#!/no/such/interpreter\n")
+    agent.chmod(0o755)
+    names = files(mo, 12)
+    shape = {"kind": "generic", "prompt": "stdin", "output": "text", "argv": [str(agent)]}
+    shape |= {"execution_security_mode": "trusted_local"}
+    mo.configure(**PATIENT, simple={"workers": 2}, **{"agents.own": shape})
+    queue(mo, [Item(f"i{n}", (name,), "Do it.", provider="own") for n, name in enumerate(names)])
+    run(mo)
+    assert str(mo.goal(JOB).state) == "halted"
+    assert "own cannot be used" in mo.goal(JOB).reason
+    assert counts(mo) == {"queued": 12}
+    assert sum(row.attempt for row in rows(mo).values()) <= 2
+    agent.write_text('#!/bin/sh\necho done > "$MO_TARGET"\n')
+    mo("resume", JOB)
+    mo.wait_for(lambda: ended(mo))
+    assert counts(mo) == {"landed": 12}

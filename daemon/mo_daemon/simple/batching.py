@@ -11,15 +11,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from mo_daemon import inputs, objections, queue
-from mo_daemon.classify import GiveUp, next_step
+from mo_daemon.classify import GiveUp
 from mo_daemon.gate import GateRun
 from mo_daemon.gate_run import FULL
 from mo_daemon.landing import Lander, evidence
-from mo_daemon.paid_run import retry_settings
 from mo_daemon.queue import Blame, Candidate, Probe, Seen
 from mo_daemon.services import Services
 from mo_daemon.simple import keeping
 from mo_daemon.simple.bench import count
+from mo_daemon.simple.following import what_follows
 from mo_daemon.simple.recovering import recover_items
 from mo_daemon.simple.stack import Stack
 from mo_daemon.verdicts import listed
@@ -65,6 +65,7 @@ class _Batch:
     runs: dict[Probe, GateRun] = field(default_factory=dict)
     selects: bool = True
     out: int = 0  # members that had to leave so far
+    gone: list[str] = field(default_factory=list)  # commits that do not land, and are kept
 
     def __post_init__(self) -> None:
         self.services = self.lander.services
@@ -87,6 +88,7 @@ class _Batch:
             for name in step.hold:
                 self._refuse(self.rows[name], "the gate gives no result with it")
             self._leave([*(blame.task for blame in step.eject), *step.hold])
+            await self._keep()
             return True
         for probe in step.probes[:1]:
             await self._ask(probe)
@@ -111,10 +113,13 @@ class _Batch:
         waiting = rows.rows(self.goal.id, [ItemState.CANDIDATE], limit=most)
         for row in list(waiting):
             name = str(row.n)
-            needs = self._needs(row)
-            if needs is None:
+            earlier = rows.earlier(self.goal.id, row.n)
+            if any(other.state in (ItemState.QUEUED, ItemState.RUNNING) for other in earlier):
                 self._again(row, "an earlier item with the same target is done again")
                 continue
+            needs = frozenset(str(other.n) for other in earlier if other.state is ItemState.CANDIDATE)
+            if not needs <= self.rows.keys():
+                continue  # it waits for these, too
             made = await self.services.git(self.stack.add, name, row)
             if isinstance(made, Merge):
                 if not self.order:
@@ -128,18 +133,13 @@ class _Batch:
             self.rows[name] = row
             if solo:
                 break
+        await self._keep()
 
-    def _needs(self, row: ItemRow) -> frozenset[str] | None:
-        """The members that it was built on; None where one of these has to be done again first."""
-        needs = set()
-        for other in self.services.ledger.items.earlier(self.goal.id, row.n):
-            if other.state in (ItemState.QUEUED, ItemState.RUNNING):
-                return None
-            if other.state is ItemState.CANDIDATE:
-                if str(other.n) not in self.rows:
-                    return None
-                needs.add(str(other.n))
-        return frozenset(needs)
+    async def _keep(self) -> None:
+        """Nothing of what had to leave is lost."""
+        if self.gone:
+            await self.services.git(keeping.keep, self.services, self.goal, *self.gone)
+            self.gone = []
 
     def _leave(self, gone: Collection[str]) -> None:
         """Take members out, with those that were built on them."""
@@ -207,21 +207,8 @@ class _Batch:
         self._refuse(row, why)
 
     def _refuse(self, row: ItemRow, why: str, failure: FailureClass = FailureClass.GATE_RED) -> None:
-        services = self.services
-        earlier = row.failures.split()
-        agent = services.agents.get(row.provider)
-        step = next_step(
-            failure,
-            why,
-            earlier,
-            retry_settings(services),
-            attempts=sum(name not in keeping.UNCOUNTED for name in earlier) + 1,
-            max_attempts=row.item.max_attempts or services.settings.simple.max_attempts,
-            can_rework=agent is not None and agent.can_rework,
-            now=services.now(),
-            jitter=services.jitter(),
-        )
-        values = {"failure": failure, "reason": why, "failures": " ".join([*earlier, failure])}
+        step = what_follows(self.services, row, failure, why)
+        values = {"failure": failure, "reason": why, "failures": " ".join([*row.failures.split(), failure])}
         if isinstance(step, GiveUp):
             self._move(row, ItemState.FAILED, **{**values, "reason": step.why}, kept=row.commit)
         else:
@@ -241,6 +228,7 @@ class _Batch:
         self._move(row, ItemState.QUEUED, reason=why, failure=FailureClass.CONFLICT, tries=row.tries - 1)
 
     def _move(self, row: ItemRow, state: ItemState, **values: object) -> None:
+        self.gone.append(row.commit)
         if self.services.ledger.items.put(
             self.goal.id, row.n, ItemState.CANDIDATE, state, **values, commit=""
         ):

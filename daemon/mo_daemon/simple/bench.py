@@ -36,6 +36,7 @@ class Bench:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     keeping: asyncio.Lock = field(default_factory=asyncio.Lock)
     examiner: Examiner = field(default_factory=Examiner)
+    unusable: set[str] = field(default_factory=set)  # agents that turned out to work for nobody here
 
     # -- who does what ----------------------------------------------------------------------------------
 
@@ -95,7 +96,14 @@ class Bench:
             row.item.model,
             "simple",
         )
-        return route(Phase.SIMPLE, wish, self.services.routes, frozenset(), self.services.resting())
+        avoid = frozenset(self.unusable)
+        return route(Phase.SIMPLE, wish, self.services.routes, avoid, self.services.resting())
+
+    def gives_up(self, row: ItemRow, agent: str) -> bool:
+        """An agent cannot work here: whether no other one would do the item."""
+        self.unusable.add(agent)
+        choice = self._choice(row)
+        return isinstance(choice, NoAgent) or choice.agent in self.unusable
 
     def _is_held(self, agent: str) -> bool:
         """Whether no run of this agent may start now; those that wait would hold up others."""

@@ -19,7 +19,6 @@ from mo_git.ledger.items import ItemRow
 from mo_git.model import FailureClass
 from mo_git.simple.item import ItemState
 
-UNCOUNTED = frozenset({FailureClass.LOST, FailureClass.SETUP_FAILED, FailureClass.CROWDED})
 _TRIES = 20
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mo_daemon import environment, harvest, names, templates
@@ -17,10 +17,10 @@ from mo_daemon.agent_run import Deadlines
 from mo_daemon.agents.protocol import Job, Outcome
 from mo_daemon.briefing import unread
 from mo_daemon.budget import exhausted
-from mo_daemon.classify import POLICIES, GiveUp, next_step
+from mo_daemon.classify import POLICIES, GiveUp
 from mo_daemon.containment import Cell, Confinement
 from mo_daemon.harvest import AttemptFailed
-from mo_daemon.paid_run import PaidRun, retry_settings
+from mo_daemon.paid_run import PaidRun
 from mo_daemon.routing import Choice
 from mo_daemon.services import Services
 from mo_daemon.simple import keeping
@@ -28,6 +28,7 @@ from mo_daemon.simple.bench import Bench, title
 from mo_daemon.simple.briefing import brief, feedback
 from mo_daemon.simple.checking import VERIFY_LOG, check_item
 from mo_daemon.simple.commands import of_item
+from mo_daemon.simple.following import what_follows
 from mo_daemon.simple.recovering import recover_items
 from mo_daemon.worktrees import Slot
 from mo_git import resources
@@ -36,7 +37,7 @@ from mo_git.git import provenance, turnaround
 from mo_git.git.snapshot import Snapshot
 from mo_git.goal_status import GoalStatus
 from mo_git.ledger.items import ItemRow
-from mo_git.model import FailureClass, Kind, NewFact, Phase
+from mo_git.model import UNUSABLE, FailureClass, Kind, NewFact, Phase
 from mo_git.simple.item import ItemState
 
 _NO_REF = "refs/mo/none"  # what an item may move
@@ -76,7 +77,6 @@ class _Worker:
     base: str = ""  # that the worktree is at, where only commands were at work since
     left: Snapshot | None = None  # what exactly it holds, where that is known
     ready: str = ""  # the base that it was set up for
-    env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.services, self.goal = self.bench.services, self.bench.goal
@@ -315,40 +315,38 @@ class _Attempt:
         services, row, failure = self.services, self.row, failed.failure
         kept = await self._keep()
         values = {"failure": failure, "reason": failed.reason, "kept": kept, "cost_usd": self.cost}
-        if stop := self._stops(failed):
+        stop = self._stops(failed)
+        if stop or self._somebody_else(failure):
             self.bench.end(row, ItemState.QUEUED, **values, tries=row.tries - 1)
-            services.record([stop])
+            services.record([stop] if stop else [])
             return
-        settings, agent = services.settings, services.agents[self.choice.agent]
-        earlier = row.failures.split()
-        limit = row.item.max_attempts or settings.simple.max_attempts
-        step = next_step(
-            failure,
-            failed.reason,
-            earlier,
-            retry_settings(services),
-            attempts=sum(name not in keeping.UNCOUNTED for name in earlier) + 1,
-            max_attempts=limit,
-            can_rework=agent.can_rework,
-            now=services.now(),
-            jitter=services.jitter(),
-            stated=failed.evidence.get("retry_at"),
-        )
-        values["failures"] = " ".join([*earlier, failure])
+        step = what_follows(services, row, failure, failed.reason, failed.evidence.get("retry_at"))
+        values["failures"] = " ".join([*row.failures.split(), failure])
         if isinstance(step, GiveUp):
             self.bench.end(row, ItemState.FAILED, **{**values, "reason": step.why})
         else:
             self.bench.end(row, ItemState.QUEUED, **values, not_before=step.not_before)
 
     def _stops(self, failed: AttemptFailed) -> NewFact | None:
-        """What ends the whole job: set-up that fails, money that is spent."""
-        reason = failed.reason
+        """What ends the whole job: set-up that fails, money that is spent, nobody who can work here."""
+        reason, agent = failed.reason, self.choice.agent
+        if self._is_unusable(failed.failure) and self.bench.gives_up(self.row, agent):
+            return NewFact(self.goal.id, Kind.SETUP_FAILED, {"reason": f"{agent} cannot be used: {reason}"})
         if failed.failure is FailureClass.SETUP_FAILED:
             return NewFact(self.goal.id, Kind.SETUP_FAILED, {"reason": f"set-up failed: {reason}"})
         if failed.failure is FailureClass.BUDGET:
             spent = exhausted(*self.services.money(self.goal), self.choice.agent)
             return NewFact(self.goal.id, Kind.BUDGET_SPENT, {"reason": spent or reason})
         return None
+
+    def _is_unusable(self, failure: FailureClass) -> bool:
+        """Whether the agent could do no other item either; a model may be the item's own mistake."""
+        own = failure is FailureClass.BAD_MODEL and bool(self.row.item.model)
+        return self.row.item.by_agent and failure in UNUSABLE and not own
+
+    def _somebody_else(self, failure: FailureClass) -> bool:
+        """Whether it goes to another agent, which is no attempt of the item's own."""
+        return self._is_unusable(failure) and not self.bench.gives_up(self.row, self.choice.agent)
 
     async def interrupted(self) -> None:
         """Cancelled, or the daemon stops: it counts as no failure."""
