@@ -218,7 +218,7 @@ def test_results_come_as_json_lines(cli: Cli, job: str) -> None:
 
 def test_one_item_is_shown_in_full(cli: Cli, job: str) -> None:
     _, out, _ = cli("simple", "show", "--item", "a")
-    assert f".mo/runs/{job}/a/1/" in out
+    assert f".mo/runs/{job}/a/1" in out
     assert "false: exit 1" in out
     assert cli.document("simple", "show", "--item", "c", "--json")["item"]["files"] is None
     code, _, err = cli("simple", "show", "--item", "x")

@@ -127,6 +127,7 @@ ROW = ItemRow(
     landed="",
     landing="",
     kept="",
+    worktree="",
     provider="command",
     cost_usd=0.0,
     started_at=1.0,

@@ -8,6 +8,7 @@ worktree says whose it is, so neither recovery nor `mo gc` nor another task touc
 
 from __future__ import annotations
 
+import logging
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ from mo_git.git import refs
 from mo_git.goal_status import GoalStatus, Operation, TaskStatus
 from mo_git.model import FailureClass, Kind, NewFact, TaskState
 from mo_git.text import count
+
+log = logging.getLogger("mo")
 
 _BY_HAND = Choice(COMMAND, "", "a person has it")
 
@@ -74,8 +77,12 @@ def reclaim(services: Services) -> None:
         if task is not None and found is not None and not _is_a_persons(task):
             slot, base = found
             n, when = max(1, task.attempt), int(services.now())
-            if base:
-                harvest.keep(services.repo, slot.path, base, goal_id, task_id, n, when)
+            try:
+                if base:
+                    harvest.keep(services.repo, slot.path, base, goal_id, task_id, n, when)
+            except MoError as error:  # it stays lent until there is room
+                log.warning("what a person left of %s is not kept yet: %s", name, error.message)
+                continue
             services.pool.take_back(slot)
             services.pool.give_back(slot, hold=services.pool.is_kept(slot))
 

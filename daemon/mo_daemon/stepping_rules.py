@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mo_git.errors import Exit, MoError
-from mo_git.goal_status import AT_WORK, GoalStatus, TaskStatus
+from mo_git.goal_status import AT_WORK, STEPPING_IN, GoalStatus, TaskStatus
 from mo_git.model import PERSON, Kind, NewFact, Phase, TaskState
 
 # Where an agent's turn is to come, or to end.
@@ -23,8 +23,10 @@ def refuse_to_take(goal: GoalStatus, task: TaskStatus) -> None:
         raise MoError(f"{named} is {task.state}: there is nothing to take", f"mo retry {named} does it again")
     if goal.intent is not None and task.spec.id in goal.intent["tasks"]:
         raise MoError(f"{named} is landing right now", f"mo status {goal.id}")
-    if any(op.arguments.get("task") == task.spec.id for op in goal.pending_operations()):
-        raise MoError(f"{named} is being handed over already", f"mo status {goal.id}")
+    pending = [op.name for op in goal.pending_operations() if op.arguments.get("task") == task.spec.id]
+    if pending:
+        what = "handed over" if pending[0] in STEPPING_IN else "taken back"
+        raise MoError(f"{named} is being {what} already", f"mo status {goal.id}")
     if goal.started_at is None or goal.awaits_person or goal.needs_plan:
         hint = f"mo edit {named} changes it before it starts"
         raise MoError(f"{goal.id} has not started: it is {goal.state}", hint)

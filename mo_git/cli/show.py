@@ -19,7 +19,7 @@ from mo_git.errors import Exit, MoError
 from mo_git.goal_status import Attempt, GoalStatus, Spent, TaskStatus
 from mo_git.home import Home
 from mo_git.model import Command, GoalState
-from mo_git.text import clock, count, duration, money, one_line, paint, printable, state_color, table
+from mo_git.text import clock, count, counts, duration, money, one_line, paint, printable, state_color, table
 
 _LAST_GATES = 5
 _LAST_CHANGES = 10
@@ -70,7 +70,7 @@ def _show_goal(obj: Context, goal: GoalStatus, breakers: Mapping[str, Breaker]) 
     color = use_color(obj)
     state = paint(goal.state, state_color(goal.state), color)
     lines = [f"{goal.id}  {state}  {one_line(goal.spec.title, 80)}", *_facts(goal), ""]
-    lines.append("no plan yet" if goal.needs_plan else views.graph_text(goal, color))
+    lines.append("no plan yet" if goal.needs_plan else _what(goal, color))
     asked = goal.planning.questions if goal.awaits_answers else ()
     lines += _section("the planner asks", [[one_line(said, 200)] for said in asked])
     lines += _section(
@@ -90,6 +90,14 @@ def _show_goal(obj: Context, goal: GoalStatus, breakers: Mapping[str, Breaker]) 
     lines += _section("changed in the repository", changes[-_LAST_CHANGES:])
     lines += _section("needs you", [[str(need["why"]), str(need["do"])] for need in views.needs(goal)])
     say(obj, "\n".join(lines))
+
+
+def _what(goal: GoalStatus, color: bool) -> str:
+    """Its tasks; of a job, how far its items are."""
+    if goal.items is None:
+        return views.graph_text(goal, color)
+    items = counts({str(state): number for state, number in goal.items.items()})
+    return f"{items or 'no items yet'}   mo simple show {goal.id}"
 
 
 def _facts(goal: GoalStatus) -> list[str]:

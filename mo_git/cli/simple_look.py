@@ -18,6 +18,7 @@ from mo_git.ledger.reader import Reader
 from mo_git.simple.item import ItemState
 from mo_git.simple.view import (
     WINDOW_SECONDS,
+    files_of,
     item_document,
     item_lines,
     item_text,
@@ -125,7 +126,6 @@ def _show_items(obj: Context, reader: Reader, job: str, states: list[ItemState],
 
 def _show_item(obj: Context, job: str, row: ItemRow) -> None:
     if obj.json:
-        files = f".mo/runs/{job}/{row.item.id}/{row.attempt}" if row.attempt else None
-        emit_json({"v": 1, "job": job, "item": {**item_document(row), "files": files}})
+        emit_json({"v": 1, "job": job, "item": {**item_document(row), "files": files_of(job, row)}})
     else:
         say(obj, "\n".join(item_text(job, row)))

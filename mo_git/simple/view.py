@@ -98,6 +98,12 @@ def _said(row: ItemRow) -> str:
     return one_line(": ".join(part for part in (row.failure, row.reason) if part), 120)
 
 
+def files_of(job: str, row: ItemRow) -> str | None:
+    """The directory with the logs of the last attempt; of a command only what failed has one."""
+    kept = row.attempt and (row.item.by_agent or row.state is ItemState.FAILED)
+    return f".mo/runs/{job}/{row.item.id}/{row.attempt}" if kept else None
+
+
 def item_text(job: str, row: ItemRow) -> list[str]:
     """Everything about one item."""
     document = item_document(row)
@@ -114,7 +120,7 @@ def item_text(job: str, row: ItemRow) -> list[str]:
         "took": "" if document["seconds"] is None else duration(document["seconds"]),
         "cost": money(row.cost_usd) if row.cost_usd else "",
         "does": " ".join(row.item.run) if row.item.run is not None else row.item.instruction,
-        "files": f".mo/runs/{job}/{row.item.id}/{row.attempt}/" if row.attempt else "",
+        "files": files_of(job, row) or "",
     }
     cells = [[f"  {name}", one_line(text, 400)] for name, text in shown.items() if text]
     return [f"{job}: {row.item.id}", *table(cells)]
