@@ -28,7 +28,7 @@ check: $(STAMP)
 	@$(BIN)/python -m pytest -q --durations=0 --durations-min=5 tests/test_architecture.py
 
 test: check
-	@$(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal --ignore=tests/test_architecture.py
 
 soak: $(STAMP)
 	@MO_SOAK=1 $(BIN)/python -m pytest -m slow

@@ -38,7 +38,7 @@ from tests.support import RepoBuilder
 from tests.test_architecture import OWNERS
 
 WRITTEN = tuple(page for page in PAGES if page not in GENERATED)
-LONG = ("docs/usage.md",)  # a tour of everything takes half a minute
+LONG = ("docs/usage.md", "docs/config.md")  # tours of everything
 TYPED = tuple(
     name for name in WRITTEN if any(isinstance(one, Typed) for one in steps((ROOT / name).read_text()))
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.driver import Mo
 from tests.support import RepoBuilder
 from tests.test_e2e_goal import (
@@ -167,6 +169,7 @@ def test_land_in_mid_run_names_what_is_missing_and_catches_up_with_the_target(mo
     assert repo.git("status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_a_red_combination_with_the_target_is_refused(mo: Mo) -> None:
     repo = mo.repo
     repo.commit(case("base", "pass"))
@@ -206,6 +209,7 @@ def test_a_textual_conflict_with_the_target_is_refused(mo: Mo) -> None:
 # -- taking back --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rollback_takes_one_task_back_and_retry_brings_it_again(mo: Mo) -> None:
     repo = mo.repo
     repo.commit(case("base", "pass"))
@@ -252,6 +256,7 @@ def test_rollback_takes_one_task_back_and_retry_brings_it_again(mo: Mo) -> None:
     assert repo.tree("main") == repo.tree(whole.integration)
 
 
+@pytest.mark.slow
 def test_rollback_to_a_good_commit_keeps_what_came_from_the_target(mo: Mo) -> None:
     repo = mo.repo
     mo.configure(**QUICK)
@@ -275,6 +280,7 @@ def test_rollback_to_a_good_commit_keeps_what_came_from_the_target(mo: Mo) -> No
     assert set(repo.tree("main")) == {"README.md", "person"}
 
 
+@pytest.mark.slow
 def test_a_rollback_that_conflicts_or_turns_the_gate_red_is_refused(mo: Mo) -> None:
     repo = mo.repo
     repo.commit(case("base", "pass"))

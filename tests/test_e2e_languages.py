@@ -82,6 +82,7 @@ PYTHON_TASKS = {
 }
 
 
+@pytest.mark.slow
 def test_unittest(mo: Mo) -> None:
     mo.repo.commit({"calc.py": CALC, "test_calc.py": UNITTEST})
     assert init(mo) == ["gate: python3 -m unittest discover (proved)", "  2 tests on HEAD"]
