@@ -14,8 +14,6 @@ from tests.agents import endings, no_bundles, run, stand_in
 from tests.driver import Mo, plan, writes
 from tests.transcripts import ROOT
 
-pytestmark = pytest.mark.slow
-
 RESULT = {"type": "result", "subtype": "success", "is_error": False, "result": "done", "session_id": "s"}
 USAGE = {"total_cost_usd": 0.5, "usage": {"input_tokens": 900, "output_tokens": 20}}
 
@@ -65,6 +63,7 @@ def tasks(names: Sequence[str], **more: Any) -> list[dict[str, Any]]:
     return [{"id": one, "prompt": "x", "provider": "claude", "max_attempts": 1, **more} for one in names]
 
 
+@pytest.mark.slow
 def test_programs_that_say_odd_things(mo: Mo) -> None:
     use(mo, cases([(name, body) for name, (body, _) in ODD.items()]), version="no number here")
     assert "usable" in mo("agents", "list").out.splitlines()[0]
@@ -83,6 +82,7 @@ def test_programs_that_say_odd_things(mo: Mo) -> None:
     assert mo("logs", "@last/long").code == mo("logs", "@last/bytes").code == 0
 
 
+@pytest.mark.slow
 def test_programs_that_do_not_end(mo: Mo) -> None:
     stuck = {
         "stubborn": f"{INIT}\ntrap '' TERM\nwhile :; do sleep 0.2; done",
@@ -118,6 +118,7 @@ def write(mo: Mo, text: str) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_line", [False, True])
 def test_work_that_goes_on_takes_nothing_back(mo: Mo, same_line: bool) -> None:
     """The first attempt of `late` fails its check when `early` has landed; the second goes on from both."""
@@ -159,6 +160,7 @@ def spends(tokens: int) -> str:
     return f"printf '%s\\n' {shlex.quote(json.dumps(event))} | sed s/@/$n/"
 
 
+@pytest.mark.slow
 def test_many_that_spend_at_once_stop_at_the_budget(mo: Mo) -> None:
     """Each message costs 0.15 USD, and nobody would ever stop."""
     use(mo, f"{INIT}\nn=0\nwhile :; do n=$((n+1))\n{spends(10000)}\nsleep 0.05\ndone")
@@ -172,6 +174,7 @@ def test_many_that_spend_at_once_stop_at_the_budget(mo: Mo) -> None:
 FOREVER = f"{INIT}\nn=1\n{spends(10000)}\nexec sleep 600"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cancelled", "stopped", "killed"])
 def test_what_an_agent_that_is_ended_has_cost_counts(mo: Mo, how: str) -> None:
     """Also where it could not tell any more."""
@@ -196,6 +199,7 @@ def test_what_an_agent_that_is_ended_has_cost_counts(mo: Mo, how: str) -> None:
 LIMIT = {"status": "allowed", "resetsAt": 4102444800, "rateLimitType": "five_hour", "utilization": 0.8}
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_subscription_stays_with_the_person(mo: Mo) -> None:
     told = json.dumps({"type": "rate_limit_event", "rate_limit_info": LIMIT})
     use(mo, f"{INIT}\necho {shlex.quote(told)}\n{WORK}\n{says()}")
