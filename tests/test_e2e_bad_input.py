@@ -579,7 +579,7 @@ def test_a_ledger_of_a_newer_mo(mo: Mo, good: str) -> None:
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
     before = mo.home.database.read_bytes()
-    message = f".mo/mo.db has schema 99, this mo ({mo('--version').out.split()[-1]}) knows schema 2"
+    message = f".mo/mo.db has schema 99, this mo ({mo('--version').out.split()[-1]}) knows schema 3"
     hint = "install mo 9.1.0 or newer; nothing was changed"
     for args in (["do", good], ["land", "@last"], ["daemon", "start"]):
         refused(mo, args, Exit.CONFIG, message, hint, without_home=True, at_once=False)
