@@ -106,6 +106,7 @@ class Engine:
         self._publisher = Publisher(services, about)
         self._reload = reload
         self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._told: dict[str, float] = {}  # job key -> when it was told to stop, monotonic
         self._wake = asyncio.Event()
         # why, and the jobs that are tried again
         self._no_room: tuple[str, frozenset[str]] = ("", frozenset())
@@ -153,8 +154,10 @@ class Engine:
         return retry_items(self.services, goal)
 
     def stop_job(self, key: str) -> None:
-        job = self._jobs.get(key)
-        if job is not None:
+        """Each tick may ask for it: told twice at once, a job could not record how it ended."""
+        job, now = self._jobs.get(key), time.monotonic()
+        if job is not None and now - self._told.get(key, now - LAST_SECONDS) >= LAST_SECONDS:
+            self._told[key] = now
             job.cancel()
 
     def start_chore(self, request: str, verb: str, payload: Mapping[str, Any]) -> None:
@@ -386,6 +389,7 @@ class Engine:
         finally:
             for key in keys:
                 self._jobs.pop(key, None)
+                self._told.pop(key, None)
                 self._note_trouble(key, trouble)
             self._wake.set()
 
